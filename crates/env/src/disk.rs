@@ -81,6 +81,8 @@ pub trait Disk: Send + Sync + 'static {
 /// pool of threads without a copy.
 ///
 /// A write or truncation whose future is dropped before it ends may have happened wholly, in part or not at all.
+// Asking a file for its length may fail and takes a call; a second method for "none" would hide that.
+#[allow(clippy::len_without_is_empty)]
 pub trait File: Clone + Send + Sync + 'static {
     /// Where the file was opened; for messages.
     fn path(&self) -> &PathBuf;
