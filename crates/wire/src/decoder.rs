@@ -1,0 +1,202 @@
+//! Reads the wire format off a frame.
+
+use crate::{DecodeError, DecodeProblem, Str};
+use bytes::Bytes;
+
+/// The most memory that the arrays of one message may take, in bytes. A frame can claim tens of times its own size: an
+/// empty string is one byte on the wire and 32 in memory.
+pub const MAX_DECODED_BYTES: usize = 128 << 20;
+
+/// An array starts with room for this much at most and grows as its elements turn out to exist.
+const FIRST_RESERVE_BYTES: usize = 64 << 10;
+
+/// Reads from a frame's bytes. Strings and records are slices of the frame: they keep it in memory.
+///
+/// Invariant: `position <= end <= frame.len()`.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    frame: Bytes,
+    position: usize,
+    end: usize,
+    memory_left: usize,
+}
+
+impl Decoder {
+    /// Reads all of `frame`.
+    pub fn new(frame: Bytes) -> Self {
+        let end = frame.len();
+        Self { frame, position: 0, end, memory_left: MAX_DECODED_BYTES }
+    }
+
+    /// The number of bytes left.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.end - self.position
+    }
+
+    /// The bytes left.
+    pub fn rest(&self) -> Bytes {
+        self.frame.slice(self.position..self.end)
+    }
+
+    #[inline]
+    fn unread(&self) -> &[u8] {
+        &self.frame[self.position..self.end]
+    }
+
+    #[cold]
+    fn truncated(&self, wanted: usize) -> DecodeError {
+        DecodeError::new(DecodeProblem::Truncated { wanted, remaining: self.remaining() })
+    }
+
+    /// The next `N` bytes.
+    #[inline]
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        match self.unread().first_chunk::<N>() {
+            Some(bytes) => {
+                let bytes = *bytes;
+                self.position += N;
+                Ok(bytes)
+            }
+            None => Err(self.truncated(N)),
+        }
+    }
+
+    /// The next `length` bytes, as a slice of the frame.
+    #[inline]
+    pub fn bytes(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+        if length > self.remaining() {
+            return Err(self.truncated(length));
+        }
+        let start = self.position;
+        self.position += length;
+        Ok(self.frame.slice(start..self.position))
+    }
+
+    /// The next `length` bytes, which must be UTF-8.
+    #[inline]
+    pub fn string(&mut self, length: usize) -> Result<Str, DecodeError> {
+        let bytes = self.bytes(length)?;
+        Str::try_from(bytes)
+            .map_err(|error| DecodeError::new(DecodeProblem::Utf8 { valid_up_to: error.valid_up_to() }))
+    }
+
+    /// Passes over `length` bytes.
+    #[inline]
+    pub fn skip(&mut self, length: usize) -> Result<(), DecodeError> {
+        if length > self.remaining() {
+            return Err(self.truncated(length));
+        }
+        self.position += length;
+        Ok(())
+    }
+
+    /// An unsigned variable-length integer of at most 32 bits.
+    #[inline]
+    pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
+        // Nearly all are below 128.
+        match self.unread().first() {
+            Some(&byte) if byte < 0x80 => {
+                self.position += 1;
+                Ok(u32::from(byte))
+            }
+            _ => self.long_uvarint(),
+        }
+    }
+
+    fn long_uvarint(&mut self) -> Result<u32, DecodeError> {
+        let mut value: u32 = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.array::<1>()?;
+            if shift == 28 && byte > 0x0f {
+                return Err(DecodeError::new(DecodeProblem::Varint));
+            }
+            value |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::new(DecodeProblem::Varint))
+    }
+
+    /// A length of a flexible version: one more than its value, zero for null.
+    #[inline]
+    pub fn compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        Ok(self.uvarint()?.checked_sub(1).map(|length| length as usize))
+    }
+
+    /// A 16-bit length, -1 for null.
+    #[inline]
+    pub fn short_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        let length = i16::from_be_bytes(self.array()?);
+        plain_length(i32::from(length))
+    }
+
+    /// A 32-bit length, -1 for null.
+    #[inline]
+    pub fn long_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        let length = i32::from_be_bytes(self.array()?);
+        plain_length(length)
+    }
+
+    /// Room for an array of `count` elements that take `least` bytes each, or an error if they cannot be there.
+    #[inline]
+    pub fn reserve<T>(&mut self, count: usize, least: usize) -> Result<Vec<T>, DecodeError> {
+        let least = least.max(1);
+        if count > self.remaining() / least {
+            let remaining = self.remaining();
+            return Err(DecodeError::new(DecodeProblem::Count { count, least, remaining }));
+        }
+        let size = size_of::<T>().max(1);
+        match count.checked_mul(size).and_then(|memory| self.memory_left.checked_sub(memory)) {
+            Some(left) => self.memory_left = left,
+            None => return Err(DecodeError::new(DecodeProblem::Memory { count, limit: MAX_DECODED_BYTES })),
+        }
+        Ok(Vec::with_capacity(count.min(FIRST_RESERVE_BYTES / size)))
+    }
+
+    /// A tagged field's number and size.
+    #[inline]
+    pub fn tag(&mut self) -> Result<(u32, usize), DecodeError> {
+        Ok((self.uvarint()?, self.uvarint()? as usize))
+    }
+
+    /// Passes over the tagged fields of a struct that knows none.
+    #[inline]
+    pub fn skip_tags(&mut self) -> Result<(), DecodeError> {
+        // Bounded by the input: every round takes two bytes at least.
+        for _ in 0..self.uvarint()? {
+            let (_, size) = self.tag()?;
+            self.skip(size)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a value that takes exactly the next `size` bytes.
+    pub fn sized<T>(
+        &mut self,
+        size: usize,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        if size > self.remaining() {
+            return Err(self.truncated(size));
+        }
+        let end = std::mem::replace(&mut self.end, self.position + size);
+        let value = read(self)?;
+        let unread = self.remaining();
+        self.end = end;
+        if unread != 0 {
+            return Err(DecodeError::new(DecodeProblem::TagSize { size, unread }));
+        }
+        Ok(value)
+    }
+}
+
+#[inline]
+fn plain_length(length: i32) -> Result<Option<usize>, DecodeError> {
+    match usize::try_from(length) {
+        Ok(length) => Ok(Some(length)),
+        Err(_) if length == -1 => Ok(None),
+        Err(_) => Err(DecodeError::new(DecodeProblem::NegativeLength { length: i64::from(length) })),
+    }
+}

@@ -1,0 +1,48 @@
+//! The messages: one module per API, request and response together.
+//!
+//! Struct and field names are those of Kafka's schemas, and so are the defaults, but for one rule: whatever may be null
+//! is null by default, even where a schema has an empty string or array instead. Some nested structs of different APIs
+//! share a name (`EpochEndOffset`, `AlterConfigsResource`, `AlterableConfig`): those are named with their module.
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+mod shared;
+
+// A name that two modules have cannot be used from here, and the compiler says so at its use.
+#[allow(ambiguous_glob_reexports)]
+mod all {
+    pub use super::alter_configs::*;
+    pub use super::api_versions::*;
+    pub use super::create_partitions::*;
+    pub use super::create_topics::*;
+    pub use super::delete_records::*;
+    pub use super::delete_topics::*;
+    pub use super::describe_cluster::*;
+    pub use super::describe_configs::*;
+    pub use super::describe_log_dirs::*;
+    pub use super::describe_topic_partitions::*;
+    pub use super::fetch::*;
+    pub use super::incremental_alter_configs::*;
+    pub use super::init_producer_id::*;
+    pub use super::list_offsets::*;
+    pub use super::metadata::*;
+    pub use super::offset_for_leader_epoch::*;
+    pub use super::produce::*;
+}
+
+pub use all::*;
