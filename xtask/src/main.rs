@@ -1,2 +1,82 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask NAME`.
+
+// Its output is what it is for, and it is not part of a node.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod arguments;
+mod check;
+mod code;
+mod commands;
+mod layers;
+mod mutants;
+mod names;
+mod tidy;
+mod workspace;
+
+use anyhow::{Result, bail};
+use arguments::Arguments;
+use std::process::ExitCode;
+use workspace::Workspace;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  check                            the layers: who may depend on whom, and which names a crate may use
+  tidy                             the house rules that no compiler checks
+  fuzz [--seconds N] [TARGET...]   damaged input against every parser of outside bytes
+  mutants [ID...] [--seeds N]      planted bugs against the simulator, and clean code over the same seeds
+  bench [--rounds N] [NAME...]     the broker against the floor program, in turn; prints docs/PERFORMANCE.md's tables
+  crash-test [--rounds N]          the real binary, killed over and over; no acknowledged record may be lost
+";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_process();
+    match run(&mut arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &mut Arguments) -> Result<ExitCode> {
+    let Some(command) = arguments.next_word() else {
+        print!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    let workspace = Workspace::around(env!("CARGO_MANIFEST_DIR"))?;
+    match command.as_str() {
+        "check" => {
+            arguments.finish()?;
+            Ok(report("check", &check::check(&workspace)?))
+        }
+        "tidy" => {
+            arguments.finish()?;
+            Ok(report("tidy", &tidy::tidy(&workspace)?))
+        }
+        "fuzz" => commands::fuzz(&workspace, arguments),
+        "mutants" => mutants::mutants(&workspace, arguments),
+        "bench" => commands::bench(&workspace, arguments),
+        "crash-test" => commands::crash_test(&workspace, arguments),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no command {other:?}\n\n{USAGE}"),
+    }
+}
+
+/// Prints what was found, one per line.
+fn report(command: &str, findings: &[String]) -> ExitCode {
+    for finding in findings {
+        println!("{finding}");
+    }
+    if findings.is_empty() {
+        println!("{command}: nothing to complain of");
+        ExitCode::SUCCESS
+    } else {
+        println!("{command}: {} to mend", findings.len());
+        ExitCode::FAILURE
+    }
+}
