@@ -1,0 +1,59 @@
+//! A batch on its way into a log.
+
+use crate::header::CHECKED_FROM;
+use crate::{Batch, BatchHeader, Crc32c, HEADER_BYTES};
+use bytes::{Bytes, BytesMut};
+use highwater_types::{LeaderEpoch, Offset, Timestamp};
+
+/// A batch whose offsets and leader epoch are those of its place in a log: a header of its own in front of the
+/// records of the batch it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedBatch {
+    header: BatchHeader,
+    head: Bytes,
+    body: Bytes,
+}
+
+impl AssignedBatch {
+    pub(crate) fn new(
+        batch: &Batch,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        log_append_time: Option<Timestamp>,
+    ) -> Self {
+        let mut header = BatchHeader { base_offset, leader_epoch, ..*batch.header() };
+        let body = batch.body();
+        if let Some(now) = log_append_time {
+            header.attributes = header.attributes.with_log_append_time();
+            header.max_timestamp = now;
+            let mut crc = Crc32c::new();
+            crc.update(&header.encode()[CHECKED_FROM..]);
+            crc.update(&body);
+            header.crc = crc.finish();
+        }
+        Self { header, head: Bytes::copy_from_slice(&header.encode()), body }
+    }
+
+    /// The header as it is written.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The batch's bytes, in two pieces for a vectored write.
+    pub fn buffers(&self) -> [Bytes; 2] {
+        [self.head.clone(), self.body.clone()]
+    }
+
+    /// How many bytes the batch has.
+    pub fn size_bytes(&self) -> usize {
+        HEADER_BYTES + self.body.len()
+    }
+
+    /// The batch's bytes in one piece; copies them.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(self.size_bytes());
+        bytes.extend_from_slice(&self.head);
+        bytes.extend_from_slice(&self.body);
+        bytes.freeze()
+    }
+}
