@@ -1,0 +1,101 @@
+//! The configurations of brokers that are not merely a topic configuration's default under the same rules.
+//!
+//! Only what a broker acts on is here; a name of Kafka's that is missing is refused, with the nearest known name.
+
+use super::key::{Key, Rule, ValueType};
+
+/// The names, in order.
+pub(super) const BROKER_KEYS: &[Key] = &[
+    Key::new("advertised.listeners", ValueType::List, "")
+        .unset()
+        .read_only()
+        .doc("The addresses that clients are told to connect to. Without a setting: those that are listened on."),
+    Key::new("auto.create.topics.enable", ValueType::Boolean, "true")
+        .doc("Whether a topic comes into being when a client asks for its metadata and allows that."),
+    Key::new("connections.max.idle.ms", ValueType::Long, "600000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("After how long without a request a connection is closed."),
+    Key::new("default.replication.factor", ValueType::Int, "3")
+        .unset()
+        .rule(Rule::Within(1, 32_767))
+        .doc(
+            "The replication factor of topics that are created without one. Without a setting: 3, or the number of \
+             live brokers if that is less.",
+        ),
+    Key::new("delete.topic.enable", ValueType::Boolean, "true").doc("Whether topics can be deleted."),
+    Key::new("fetch.max.bytes", ValueType::Int, "57671680")
+        .rule(Rule::at_least(1024))
+        .read_only()
+        .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
+    Key::new("listeners", ValueType::List, "").unset().read_only().doc("The addresses that are listened on."),
+    Key::new("log.dirs", ValueType::List, "").unset().read_only().doc("The directory that holds the data."),
+    Key::new("log.flush.interval.ms", ValueType::Long, "0")
+        .unset()
+        .rule(Rule::at_least(0))
+        .doc("The default of flush.ms.")
+        .inert("durability decides when a log is synced."),
+    Key::new("log.flush.scheduler.interval.ms", ValueType::Long, "9223372036854775807")
+        .rule(Rule::at_least(0))
+        .doc("The default of flush.ms where log.flush.interval.ms is not set.")
+        .inert("durability decides when a log is synced."),
+    Key::new("log.retention.check.interval.ms", ValueType::Long, "300000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How often retention looks for segments to drop."),
+    Key::new("log.retention.hours", ValueType::Int, "168")
+        .rule(Rule::at_least(-1))
+        .doc("The default of retention.ms, in hours, where log.retention.ms and log.retention.minutes are not set."),
+    Key::new("log.retention.minutes", ValueType::Int, "0")
+        .unset()
+        .rule(Rule::at_least(-1))
+        .doc("The default of retention.ms, in minutes, where log.retention.ms is not set."),
+    Key::new("log.retention.ms", ValueType::Long, "0")
+        .unset()
+        .rule(Rule::at_least(-1))
+        .doc("The default of retention.ms."),
+    Key::new("log.roll.hours", ValueType::Int, "168")
+        .rule(Rule::at_least(1))
+        .doc("The default of segment.ms, in hours, where log.roll.ms is not set."),
+    Key::new("log.roll.jitter.hours", ValueType::Int, "0")
+        .rule(Rule::at_least(0))
+        .doc("The default of segment.jitter.ms, in hours, where log.roll.jitter.ms is not set.")
+        .inert("segments end by size and age alone."),
+    Key::new("log.roll.jitter.ms", ValueType::Long, "0")
+        .unset()
+        .rule(Rule::at_least(0))
+        .doc("The default of segment.jitter.ms.")
+        .inert("segments end by size and age alone."),
+    Key::new("log.roll.ms", ValueType::Long, "0")
+        .unset()
+        .rule(Rule::at_least(1))
+        .doc("The default of segment.ms."),
+    Key::new("max.connections", ValueType::Int, "2147483647")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The most connections that are held open; one more is closed at once."),
+    Key::new("node.id", ValueType::Int, "0")
+        .unset()
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("This broker's number within its cluster."),
+    Key::new("num.partitions", ValueType::Int, "1")
+        .rule(Rule::at_least(1))
+        .doc("How many partitions a topic gets that is created without a number."),
+    Key::new("producer.id.expiration.ms", ValueType::Int, "86400000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how long an idempotent producer that writes nothing is remembered."),
+    Key::new("queued.max.requests", ValueType::Int, "500")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How many requests may be in work before no more are read from connections."),
+    Key::new("queued.max.request.bytes", ValueType::Long, "-1")
+        .rule(Rule::at_least(-1))
+        .read_only()
+        .doc("How many bytes of requests may be in work before no more are read from connections; -1: no limit of its own."),
+    Key::new("socket.request.max.bytes", ValueType::Int, "104857600")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The largest request that is read; a connection that sends a larger one is closed."),
+];

@@ -1,0 +1,60 @@
+//! A broker's configuration as values of their types.
+
+use super::key::{Key, parse_bool, parse_long};
+use super::registry::broker_key;
+
+/// A broker's configuration, but for what sets the defaults of topics and for its addresses and directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerSettings {
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics_enable: bool,
+    /// `connections.max.idle.ms`.
+    pub connections_max_idle_ms: i64,
+    /// `default.replication.factor`, where it is set.
+    pub default_replication_factor: Option<i16>,
+    /// `delete.topic.enable`.
+    pub delete_topic_enable: bool,
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: i32,
+    /// `log.retention.check.interval.ms`.
+    pub log_retention_check_interval_ms: i64,
+    /// `max.connections`.
+    pub max_connections: i32,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i32,
+    /// `queued.max.requests`.
+    pub queued_max_requests: i32,
+    /// `queued.max.request.bytes`; none: no limit of its own.
+    pub queued_max_request_bytes: Option<i64>,
+    /// `socket.request.max.bytes`.
+    pub socket_request_max_bytes: i32,
+}
+
+impl BrokerSettings {
+    /// Reads the values; `value` gives one that its configuration takes.
+    pub(super) fn from_lookup(value: impl Fn(&'static Key) -> Option<String>) -> Self {
+        let optional =
+            |name: &str| value(broker_key(name).expect("fields are named after configurations in the table"));
+        let text = |name| optional(name).expect("this configuration has a default");
+        let long = |name| parse_long(&text(name)).expect("values in force are checked");
+        let int = |name| i32::try_from(long(name)).expect("values in force are checked");
+        let flag = |name| parse_bool(&text(name)).expect("values in force are checked");
+        Self {
+            auto_create_topics_enable: flag("auto.create.topics.enable"),
+            connections_max_idle_ms: long("connections.max.idle.ms"),
+            default_replication_factor: optional("default.replication.factor")
+                .map(|factor| factor.trim().parse().expect("values in force are checked")),
+            delete_topic_enable: flag("delete.topic.enable"),
+            fetch_max_bytes: int("fetch.max.bytes"),
+            log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
+            max_connections: int("max.connections"),
+            num_partitions: int("num.partitions"),
+            producer_id_expiration_ms: int("producer.id.expiration.ms"),
+            queued_max_requests: int("queued.max.requests"),
+            queued_max_request_bytes: Some(long("queued.max.request.bytes")).filter(|&limit| limit >= 0),
+            socket_request_max_bytes: int("socket.request.max.bytes"),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The cluster itself: its first records, its brokers and its producer ids.
+
+use super::Decision;
+use crate::image::Image;
+use crate::records::{BrokerRecord, ClusterRecord, METADATA_VERSION, MetadataRecord, ProducerIdsRecord};
+use crate::refusal::{Refusal, RefusalCode};
+use highwater_types::{BrokerId, ClusterId, ProducerId};
+
+/// How many producer ids a broker gets at once. Those of a block that are not used when a broker stops are lost.
+const PRODUCER_IDS_PER_BLOCK: i64 = 1_000;
+
+/// Producer ids for one broker to give out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    /// The first id.
+    pub first: ProducerId,
+    /// The end, exclusive.
+    pub end: ProducerId,
+}
+
+/// The first record of a new cluster's metadata; nothing if the image has a cluster.
+pub fn bootstrap(image: &Image, cluster_id: ClusterId) -> Vec<MetadataRecord> {
+    match image.cluster_id() {
+        Some(_) => Vec::new(),
+        None => {
+            vec![MetadataRecord::Cluster(ClusterRecord { cluster_id, metadata_version: METADATA_VERSION })]
+        }
+    }
+}
+
+/// Registers a broker; nothing if it is registered just so.
+pub fn register_broker(image: &Image, broker: BrokerRecord) -> Vec<MetadataRecord> {
+    if image.broker(broker.id) == Some(&broker) {
+        return Vec::new();
+    }
+    vec![MetadataRecord::Broker(broker)]
+}
+
+/// Gives a broker a block of producer ids. The one answer is the block.
+pub fn allocate_producer_ids(image: &Image, broker: BrokerId) -> Decision<ProducerIdBlock> {
+    let first = image.next_producer_id();
+    let Some(end) = first.0.checked_add(PRODUCER_IDS_PER_BLOCK).map(ProducerId) else {
+        let refusal = Refusal::new(RefusalCode::Unknown, "No producer ids are left.");
+        return Decision { records: Vec::new(), answers: vec![Err(refusal)] };
+    };
+    let record = MetadataRecord::ProducerIds(ProducerIdsRecord { broker, next: end });
+    Decision { records: vec![record], answers: vec![Ok(ProducerIdBlock { first, end })] }
+}

@@ -1,0 +1,138 @@
+//! The records that the metadata log is made of. Their bytes are in `frame.rs`; what they do to the state is in
+//! `image.rs`.
+
+use highwater_types::{BrokerId, ClusterId, LeaderEpoch, PartitionIndex, ProducerId, TopicId};
+
+/// The newest version of the metadata's meaning that this program understands ([`ClusterRecord::metadata_version`]).
+pub const METADATA_VERSION: u32 = 1;
+
+/// One change of the cluster's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataRecord {
+    /// Names the cluster and the version of its metadata. The first record of every log.
+    Cluster(ClusterRecord),
+    /// A broker registered, or its registration changed.
+    Broker(BrokerRecord),
+    /// A broker left for good.
+    RemoveBroker(RemoveBrokerRecord),
+    /// A topic was created; its partitions follow.
+    Topic(TopicRecord),
+    /// A topic, its partitions and its configurations are gone.
+    RemoveTopic(RemoveTopicRecord),
+    /// A partition was created or changed. Carries its whole state.
+    Partition(PartitionRecord),
+    /// A configuration of a topic was set or removed.
+    TopicConfig(TopicConfigRecord),
+    /// A configuration of a broker, or of all brokers, was set or removed.
+    BrokerConfig(BrokerConfigRecord),
+    /// A block of producer ids was given out.
+    ProducerIds(ProducerIdsRecord),
+}
+
+/// Names the cluster and the version of its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRecord {
+    /// The cluster. Never changes once set.
+    pub cluster_id: ClusterId,
+    /// Which version of these records' meaning is in force. Never falls.
+    pub metadata_version: u32,
+}
+
+/// Where a broker is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The listener's name, such as `PLAINTEXT`.
+    pub listener: String,
+    /// The host that clients are told.
+    pub host: String,
+    /// The port that clients are told.
+    pub port: u16,
+    /// Kafka's number for the security protocol: 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
+    pub security_protocol: i16,
+}
+
+/// A broker's registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerRecord {
+    /// The broker.
+    pub id: BrokerId,
+    /// Where it is reached, one per listener.
+    pub endpoints: Vec<Endpoint>,
+    /// The rack it stands in, if known.
+    pub rack: Option<String>,
+    /// Whether it is fenced: known, but given no partitions and no leadership.
+    pub fenced: bool,
+}
+
+/// A broker left for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveBrokerRecord {
+    /// The broker.
+    pub id: BrokerId,
+}
+
+/// A topic was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRecord {
+    /// The topic's id: new for each life of a name.
+    pub id: TopicId,
+    /// The topic's name.
+    pub name: String,
+}
+
+/// A topic is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveTopicRecord {
+    /// The topic.
+    pub id: TopicId,
+}
+
+/// The whole state of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRecord {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition within it.
+    pub partition: PartitionIndex,
+    /// Its replicas in order of preference.
+    pub replicas: Vec<BrokerId>,
+    /// The in-sync replicas, a subset of the replicas.
+    pub isr: Vec<BrokerId>,
+    /// The leader, if there is one; a member of the in-sync replicas.
+    pub leader: Option<BrokerId>,
+    /// Counts the leaders. Never falls.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts the changes of this partition. Rises with every record after the first.
+    pub partition_epoch: i32,
+}
+
+/// A configuration of a topic was set or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfigRecord {
+    /// The topic.
+    pub topic: TopicId,
+    /// The configuration's name.
+    pub name: String,
+    /// Its new value; none removes it.
+    pub value: Option<String>,
+}
+
+/// A configuration of a broker, or of all brokers, was set or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerConfigRecord {
+    /// The broker; none is the default of all brokers.
+    pub broker: Option<BrokerId>,
+    /// The configuration's name.
+    pub name: String,
+    /// Its new value; none removes it.
+    pub value: Option<String>,
+}
+
+/// A block of producer ids was given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerIdsRecord {
+    /// The broker that got the block.
+    pub broker: BrokerId,
+    /// The first id that has not been given out. Never falls.
+    pub next: ProducerId,
+}
