@@ -182,6 +182,9 @@ impl Field for Uuid {
     }
 }
 
+/// The longest string that Kafka reads or writes, compact lengths included.
+const MAX_STRING_BYTES: usize = i16::MAX as usize;
+
 impl Field for Str {
     #[inline]
     fn least(at: At) -> usize {
@@ -213,13 +216,22 @@ impl Nullable for Str {
     #[inline]
     fn read_nullable(input: &mut Decoder, at: At) -> Result<Option<Self>, DecodeError> {
         let length = if at.flexible { input.compact_length()? } else { input.short_length()? };
-        length.map(|length| input.string(length)).transpose()
+        let Some(length) = length else { return Ok(None) };
+        if length > MAX_STRING_BYTES {
+            return Err(DecodeError::new(DecodeProblem::TooLong { length, limit: MAX_STRING_BYTES }));
+        }
+        input.string(length).map(Some)
     }
 
     #[inline]
     fn write_nullable(value: Option<&Self>, out: &mut Encoder, at: At) -> Result<(), EncodeError> {
         let length = value.map(|value| value.len());
         if at.flexible {
+            if let Some(length) = length
+                && length > MAX_STRING_BYTES
+            {
+                return Err(EncodeError::new(EncodeProblem::TooLong { length, limit: MAX_STRING_BYTES }));
+            }
             out.compact_length(length)?;
         } else {
             out.short_length(length)?;

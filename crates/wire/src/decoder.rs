@@ -200,3 +200,114 @@ fn plain_length(length: i32) -> Result<Option<usize>, DecodeError> {
         Err(_) => Err(DecodeError::new(DecodeProblem::NegativeLength { length: i64::from(length) })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DecodeProblem::{Count, Memory, NegativeLength, TagSize, Truncated, Utf8, Varint};
+    use std::fmt::Debug;
+
+    fn check<T: Debug + PartialEq>(
+        bytes: &'static [u8],
+        read: impl FnOnce(&mut Decoder) -> Result<T, DecodeError>,
+        expected: Result<T, DecodeProblem>,
+    ) {
+        let mut input = Decoder::new(Bytes::from_static(bytes));
+        let found = read(&mut input).map_err(|error| error.problem().clone());
+        assert_eq!(found, expected, "{bytes:02x?}");
+        if found.is_ok() {
+            assert_eq!(input.remaining(), 0, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn variable_length_integers() {
+        for (bytes, expected) in [
+            (&[0][..], Ok(0)),
+            (&[0x7f], Ok(127)),
+            (&[0x80, 0x01], Ok(128)),
+            (&[0xff, 0x7f], Ok(16_383)),
+            (&[0x80, 0x80, 0x01], Ok(16_384)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x0f], Ok(u32::MAX)),
+            // Longer than it must be, which Kafka reads as well.
+            (&[0x81, 0x00], Ok(1)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x1f], Err(Varint)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x8f, 0x00], Err(Varint)),
+            (&[0x80, 0x80], Err(Truncated { wanted: 1, remaining: 0 })),
+            (&[], Err(Truncated { wanted: 1, remaining: 0 })),
+        ] {
+            check(bytes, Decoder::uvarint, expected);
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        check(&[0], Decoder::compact_length, Ok(None));
+        check(&[1], Decoder::compact_length, Ok(Some(0)));
+        check(&[0xff, 0xff], Decoder::short_length, Ok(None));
+        check(&[0x7f, 0xff], Decoder::short_length, Ok(Some(32_767)));
+        check(&[0xff, 0xfe], Decoder::short_length, Err(NegativeLength { length: -2 }));
+        check(&[0x80, 0, 0, 0], Decoder::long_length, Err(NegativeLength { length: -2_147_483_648 }));
+    }
+
+    #[test]
+    fn strings_are_slices_of_the_frame() {
+        let frame = Bytes::from_static(b"topic!");
+        let read = Decoder::new(frame.clone()).string(5).expect("it is UTF-8");
+        assert_eq!(read, "topic");
+        assert_eq!(read.as_bytes().as_ptr(), frame.as_ptr());
+        check(b"ab\xff", |input| input.string(3), Err(Utf8 { valid_up_to: 2 }));
+        check(b"ab", |input| input.string(3), Err(Truncated { wanted: 3, remaining: 2 }));
+    }
+
+    #[test]
+    fn arrays_are_bounded_before_they_take_memory() {
+        fn reserve<T>(count: usize, least: usize) -> impl FnOnce(&mut Decoder) -> Result<usize, DecodeError> {
+            move |input| {
+                let reserved = input.reserve::<T>(count, least)?.capacity();
+                input.skip(input.remaining())?;
+                Ok(reserved)
+            }
+        }
+        check(&[0; 12], reserve::<u32>(3, 4), Ok(3));
+        check(&[0; 12], reserve::<u32>(4, 4), Err(Count { count: 4, least: 4, remaining: 12 }));
+        // A least size of nothing counts as one byte.
+        check(&[0; 12], reserve::<u32>(13, 0), Err(Count { count: 13, least: 1, remaining: 12 }));
+        check(&[0; 200_000], reserve::<u64>(200_000, 1), Ok(FIRST_RESERVE_BYTES / 8));
+        let most = MAX_DECODED_BYTES / 1024;
+        check(&[0; 200_000], reserve::<[u8; 1024]>(most, 1), Ok(FIRST_RESERVE_BYTES / 1024));
+        let too_many = Memory { count: most + 1, limit: MAX_DECODED_BYTES };
+        check(&[0; 200_000], reserve::<[u8; 1024]>(most + 1, 1), Err(too_many));
+    }
+
+    #[test]
+    fn the_memory_of_all_arrays_is_bounded_together() {
+        let mut input = Decoder::new(Bytes::from_static(&[0; 200_000]));
+        let half = MAX_DECODED_BYTES / 2048;
+        assert!(input.reserve::<[u8; 1024]>(half, 1).is_ok());
+        assert!(input.reserve::<[u8; 1024]>(half, 1).is_ok());
+        assert!(input.reserve::<[u8; 1024]>(1, 1).is_err());
+    }
+
+    #[test]
+    fn tagged_fields_keep_to_their_size() {
+        let read = |input: &mut Decoder| input.sized(2, |input| input.array::<2>());
+        check(&[1, 2], read, Ok([1, 2]));
+        check(&[1], read, Err(Truncated { wanted: 2, remaining: 1 }));
+        let too_little = |input: &mut Decoder| input.sized(2, |input| input.array::<1>());
+        check(&[1, 2], too_little, Err(TagSize { size: 2, unread: 1 }));
+        let too_much = |input: &mut Decoder| input.sized(2, |input| input.array::<3>());
+        check(&[1, 2, 3], too_much, Err(Truncated { wanted: 3, remaining: 2 }));
+    }
+
+    #[test]
+    fn unknown_tagged_fields_are_skipped() {
+        check(&[2, 0, 1, 9, 0x80, 0x01, 0], Decoder::skip_tags, Ok(()));
+        check(&[1, 0, 2, 9], Decoder::skip_tags, Err(Truncated { wanted: 2, remaining: 1 }));
+        check(
+            &[0xff, 0xff, 0xff, 0xff, 0x0f],
+            Decoder::skip_tags,
+            Err(Truncated { wanted: 1, remaining: 0 }),
+        );
+    }
+}

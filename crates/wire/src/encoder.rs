@@ -160,3 +160,72 @@ fn checked_length(length: usize) -> Result<i32, EncodeError> {
 fn too_long(length: usize, limit: usize) -> EncodeError {
     EncodeError::new(EncodeProblem::TooLong { length, limit })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn sizes_of_tagged_fields_of_any_length() {
+        for size in [0, 1, 126, 127, 128, 129, 16_383, 16_384, 100_000] {
+            let mut out = Encoder::default();
+            let start = out.begin_tag(300);
+            out.raw(&vec![7; size]);
+            out.end_tag(start);
+            out.raw(b"after");
+            let frame = out.finish();
+            let [Segment::Bytes(bytes)] = frame.segments.as_slice() else { panic!("one segment") };
+            let mut input = crate::Decoder::new(bytes.clone());
+            assert_eq!(input.tag(), Ok((300, size)));
+            assert_eq!(input.bytes(size).expect("its content"), vec![7; size]);
+            assert_eq!(input.rest(), "after");
+        }
+    }
+
+    #[test]
+    fn records_are_segments_of_their_own_and_not_copied() {
+        let batch = Bytes::from_static(b"batch");
+        let mut out = Encoder::default();
+        out.records(&Records::Bytes(batch.clone()));
+        out.raw(b"between");
+        out.records(&Records::Chain(vec![batch.clone(), Bytes::new(), batch.clone()]));
+        out.records(&Records::External { id: 4, length: 70 });
+        out.records(&Records::External { id: 5, length: 0 });
+        out.records(&Records::EMPTY);
+        out.records(&Records::Null);
+        assert_eq!(out.written(), 5 + 7 + 10 + 70);
+        let frame = out.finish();
+        assert_eq!(frame.length, 5 + 7 + 10 + 70);
+        let expected = [
+            Segment::Bytes(batch.clone()),
+            Segment::Bytes(Bytes::from_static(b"between")),
+            Segment::Bytes(batch.clone()),
+            Segment::Bytes(batch.clone()),
+            Segment::External { id: 4, length: 70 },
+        ];
+        assert_eq!(frame.segments.as_slice(), expected);
+        let Segment::Bytes(first) = &frame.segments[0] else { panic!("bytes") };
+        assert_eq!(first.as_ptr(), batch.as_ptr());
+    }
+
+    #[test]
+    fn lengths_that_have_no_form_are_refused() {
+        let mut out = Encoder::default();
+        assert_eq!(out.short_length(Some(32_767)), Ok(()));
+        let too_long = EncodeProblem::TooLong { length: 32_768, limit: 32_767 };
+        assert_eq!(out.short_length(Some(32_768)).map_err(|error| error.problem().clone()), Err(too_long));
+        assert!(out.long_length(Some(1 << 31)).is_err());
+        assert!(out.compact_length(Some(1 << 31)).is_err());
+    }
+
+    #[test]
+    fn a_frame_too_large_for_its_length_is_refused() {
+        let half = Records::External { id: 0, length: 1 << 30 };
+        let mut out = Encoder::default();
+        out.raw(&[0; LENGTH_BYTES]);
+        out.records(&half);
+        out.records(&half);
+        assert!(out.finish_prefixed().is_err());
+    }
+}

@@ -97,13 +97,23 @@ pub enum DecodeProblem {
         remaining: usize,
     },
     /// A length below -1.
-    #[error("length {length}")]
+    #[error("length {length} is below -1")]
     NegativeLength {
         /// The length.
         length: i64,
     },
+    /// A string longer than Kafka allows.
+    #[error("length {length} is above {limit}")]
+    TooLong {
+        /// The length.
+        length: usize,
+        /// The largest that is allowed.
+        limit: usize,
+    },
     /// More elements than the remaining bytes can hold.
-    #[error("{count} elements of {least} bytes or more, {remaining} bytes remain")]
+    #[error(
+        "{count} elements of at least {least} bytes each do not fit in the {remaining} bytes that remain"
+    )]
     Count {
         /// The number of elements.
         count: usize,
@@ -121,7 +131,7 @@ pub enum DecodeProblem {
         limit: usize,
     },
     /// A null where the version allows none.
-    #[error("null")]
+    #[error("null is not allowed in this version")]
     Null,
     /// A string that is not UTF-8.
     #[error("not UTF-8 after {valid_up_to} bytes")]
@@ -158,7 +168,7 @@ pub enum DecodeProblem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeProblem {
     /// A null where the version allows none.
-    #[error("null, which this version has not")]
+    #[error("null is not allowed in this version")]
     Null,
     /// Longer than its length field can say.
     #[error("length {length} is above {limit}")]

@@ -124,7 +124,7 @@ error_codes! {
     (81, GROUP_MAX_SIZE_REACHED, permanent),
     (82, FENCED_INSTANCE_ID, permanent),
     (83, ELIGIBLE_LEADERS_NOT_AVAILABLE, retriable),
-    (84, ELECTION_NOT_NEEDED, permanent),
+    (84, ELECTION_NOT_NEEDED, retriable),
     (85, NO_REASSIGNMENT_IN_PROGRESS, permanent),
     (86, GROUP_SUBSCRIBED_TO_TOPIC, permanent),
     (87, INVALID_RECORD, permanent),

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 ///
 /// A field that a version lacks decodes to its default, and is left out on encoding whatever its value. Unknown tagged
 /// fields are skipped.
-pub trait Message: Field {
+pub trait Message: Field + Default {
     /// The schema's name.
     const NAME: &'static str;
 

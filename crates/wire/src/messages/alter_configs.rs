@@ -1,4 +1,5 @@
-//! AlterConfigs (key 33): replaces the whole configuration of topics and brokers. Version 2 is the first flexible one.
+//! AlterConfigs (key 33): replaces the whole configuration of topics and brokers. Version 2 is the first
+//! flexible one.
 
 use crate::{ErrorCode, Message, Str};
 

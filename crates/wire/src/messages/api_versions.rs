@@ -1,8 +1,8 @@
 //! ApiVersions (key 18): what the broker speaks. The first request of most clients.
 //!
-//! A version that the broker does not know is answered with a body of version 0 and `UNSUPPORTED_VERSION`, so that the client
-//! can read it. The response's header never has tagged fields. Version 3 is the first flexible one and has features; from 4 on a
-//! feature's lowest version may be 0.
+//! A version that the broker does not know is answered with a body of version 0 and `UNSUPPORTED_VERSION`, so
+//! that the client can read it. The response's header never has tagged fields. Version 3 is the first
+//! flexible one and has features; from 4 on a feature's lowest version may be 0.
 
 use crate::{ErrorCode, Message, Str};
 

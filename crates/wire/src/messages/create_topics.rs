@@ -1,7 +1,7 @@
 //! CreateTopics (key 19): creates topics.
 //!
-//! From version 4 on -1 partitions or replicas ask for the broker's default; 5 is the first flexible one and answers with the
-//! topic's configuration, 7 with its id.
+//! From version 4 on -1 partitions or replicas ask for the broker's default; 5 is the first flexible one and
+//! answers with the topic's configuration, 7 with its id.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::{BrokerId, PartitionIndex, TopicId};

@@ -1,4 +1,5 @@
-//! DeleteTopics (key 20): deletes topics, from version 6 on by name or id. Version 4 is the first flexible one.
+//! DeleteTopics (key 20): deletes topics, from version 6 on by name or id. Version 4 is the first flexible
+//! one.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::TopicId;

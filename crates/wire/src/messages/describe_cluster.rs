@@ -1,4 +1,5 @@
-//! DescribeCluster (key 60): the brokers or the controllers. Version 1 tells them apart, 2 can include fenced brokers.
+//! DescribeCluster (key 60): the brokers or the controllers. Version 1 tells them apart, 2 can include fenced
+//! brokers.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::BrokerId;

@@ -64,7 +64,8 @@ pub struct DescribeConfigsResourceResult {
     pub value: Option<Str>,
     /// Whether it cannot be changed.
     pub read_only: bool,
-    /// Where its value comes from: 1 topic, 2 broker, 3 cluster-wide default, 4 the broker's start, 5 built in.
+    /// Where its value comes from: 1 topic, 2 broker, 3 cluster-wide default, 4 the broker's start, 5 built
+    /// in.
     #[field(versions = "1+", default = -1)]
     pub config_source: i8,
     /// Whether its value is kept secret.

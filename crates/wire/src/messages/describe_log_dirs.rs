@@ -1,7 +1,7 @@
 //! DescribeLogDirs (key 35): the broker's data directories and what is in them.
 //!
-//! Version 2 is the first flexible one, 3 has an error for the request as a whole, 4 the size of the volume, 5 cordoned
-//! directories (KIP-1066).
+//! Version 2 is the first flexible one, 3 has an error for the request as a whole, 4 the size of the volume,
+//! 5 cordoned directories (KIP-1066).
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::PartitionIndex;

@@ -5,7 +5,12 @@ use highwater_types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 
 /// Which topics to describe.
 #[derive(Clone, Debug, PartialEq, Message)]
-#[message(key = DESCRIBE_TOPIC_PARTITIONS, response = DescribeTopicPartitionsResponse, versions = "0", flexible = "0+")]
+#[message(
+    key = DESCRIBE_TOPIC_PARTITIONS,
+    response = DescribeTopicPartitionsResponse,
+    versions = "0",
+    flexible = "0+"
+)]
 pub struct DescribeTopicPartitionsRequest {
     /// The topics, empty for all.
     pub topics: Vec<TopicRequest>,

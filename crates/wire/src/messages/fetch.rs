@@ -1,8 +1,9 @@
 //! Fetch (key 1): reads record batches from partitions; followers replicate with it.
 //!
-//! Version 7 brings fetch sessions (KIP-227), 9 the leader epoch (KIP-320), 12 is the first flexible one and finds diverging
-//! logs, 13 names topics by id, 15 moves the replica's id into a tagged field, 16 names the new leader to a client that asked
-//! the wrong broker, 17 carries the follower's directory, 18 its high watermark.
+//! Version 7 brings fetch sessions (KIP-227), 9 the leader epoch (KIP-320), 12 is the first flexible one and
+//! finds diverging logs, 13 names topics by id, 15 moves the replica's id into a tagged field, 16 names the
+//! new leader to a client that asked the wrong broker, 17 carries the follower's directory, 18 its high
+//! watermark.
 
 pub use super::shared::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::{ErrorCode, Message, Records, Str};

@@ -1,11 +1,17 @@
-//! IncrementalAlterConfigs (key 44): changes single configurations of topics and brokers. Version 1 is the first flexible one.
+//! IncrementalAlterConfigs (key 44): changes single configurations of topics and brokers. Version 1 is the
+//! first flexible one.
 
 pub use super::alter_configs::AlterConfigsResourceResponse;
 use crate::{Message, Str};
 
 /// The changes.
 #[derive(Clone, Debug, PartialEq, Message)]
-#[message(key = INCREMENTAL_ALTER_CONFIGS, response = IncrementalAlterConfigsResponse, versions = "0-1", flexible = "1+")]
+#[message(
+    key = INCREMENTAL_ALTER_CONFIGS,
+    response = IncrementalAlterConfigsResponse,
+    versions = "0-1",
+    flexible = "1+"
+)]
 pub struct IncrementalAlterConfigsRequest {
     /// The resources.
     pub resources: Vec<AlterConfigsResource>,

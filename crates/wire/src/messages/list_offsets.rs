@@ -1,8 +1,8 @@
 //! ListOffsets (key 2): finds offsets by time, and the first and last ones.
 //!
-//! A timestamp below zero asks for a place: -1 the end, -2 the start, -3 the record with the largest timestamp (version 7), -4
-//! the local start (8), -5 the end of what is in remote storage (9), -6 the start of what is yet to go there (11). Version 6
-//! is the first flexible one, 10 adds a timeout.
+//! A timestamp below zero asks for a place: -1 the end, -2 the start, -3 the record with the largest
+//! timestamp (version 7), -4 the local start (8), -5 the end of what is in remote storage (9), -6 the start
+//! of what is yet to go there (11). Version 6 is the first flexible one, 10 adds a timeout.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Timestamp};

@@ -1,7 +1,7 @@
 //! Metadata (key 3): the brokers, the topics and who leads their partitions.
 //!
-//! Version 0 takes an empty list of topics for all topics, every later one a null. Version 9 is the first flexible one, 10 has
-//! topic ids, 12 looks topics up by id, 13 has an error for the request as a whole.
+//! Version 0 takes an empty list of topics for all topics, every later one a null. Version 9 is the first
+//! flexible one, 10 has topic ids, 12 looks topics up by id, 13 has an error for the request as a whole.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};

@@ -1,8 +1,9 @@
 //! The messages: one module per API, request and response together.
 //!
-//! Struct and field names are those of Kafka's schemas, and so are the defaults, but for one rule: whatever may be null
-//! is null by default, even where a schema has an empty string or array instead. Some nested structs of different APIs
-//! share a name (`EpochEndOffset`, `AlterConfigsResource`, `AlterableConfig`): those are named with their module.
+//! Struct and field names are those of Kafka's schemas, and so are the defaults, but for one rule: whatever
+//! may be null is null by default, even where a schema has an empty string or array instead. Some nested
+//! structs of different APIs share a name (`EpochEndOffset`, `AlterConfigsResource`, `AlterableConfig`):
+//! those are named with their module.
 
 pub mod alter_configs;
 pub mod api_versions;

@@ -1,12 +1,17 @@
-//! OffsetForLeaderEpoch (key 23): where an epoch ends, so that consumers and followers find where their log parts from the
-//! leader's (KIP-101, KIP-320). Version 4 is the first flexible one.
+//! OffsetForLeaderEpoch (key 23): where an epoch ends, so that consumers and followers find where their log
+//! parts from the leader's (KIP-101, KIP-320). Version 4 is the first flexible one.
 
 use crate::{ErrorCode, Message, Str};
 use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 
 /// The epochs to look up.
 #[derive(Clone, Debug, PartialEq, Message)]
-#[message(key = OFFSET_FOR_LEADER_EPOCH, response = OffsetForLeaderEpochResponse, versions = "2-4", flexible = "4+")]
+#[message(
+    key = OFFSET_FOR_LEADER_EPOCH,
+    response = OffsetForLeaderEpochResponse,
+    versions = "2-4",
+    flexible = "4+"
+)]
 pub struct OffsetForLeaderEpochRequest {
     /// The follower that asks, -1 for a consumer, -2 for one that did not say.
     #[field(versions = "3+", default = BrokerId(-2))]

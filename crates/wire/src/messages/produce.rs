@@ -1,7 +1,7 @@
 //! Produce (key 0): appends record batches to partitions.
 //!
-//! Version 9 is the first flexible one, 10 names the new leader to a client that asked the wrong broker, 12 adds partitions
-//! to a transaction by itself (KIP-890), 13 names topics by id.
+//! Version 9 is the first flexible one, 10 names the new leader to a client that asked the wrong broker, 12
+//! adds partitions to a transaction by itself (KIP-890), 13 names topics by id.
 
 pub use super::shared::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::{ErrorCode, Message, Records, Str};
@@ -14,7 +14,8 @@ pub struct ProduceRequest {
     /// The transactional id; null unless the producer is transactional.
     #[field(nullable = "0+")]
     pub transactional_id: Option<Str>,
-    /// Who must have the records before the answer: 0 nobody (and there is no answer), 1 the leader, -1 all in-
+    /// Who must have the records before the answer: 0 nobody (and there is no answer), 1 the leader, -1 all
+    /// in-
     /// sync replicas.
     pub acks: i16,
     /// How long to wait for them, in milliseconds.
