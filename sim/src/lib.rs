@@ -1,1 +1,10 @@
-//! Under construction.
+//! The simulator: a disk that fails as disks do, and a deterministic executor that runs the code of production on
+//! simulated machines.
+//!
+//! One seed decides everything. A failing run prints its seed, and the seed repeats it.
+
+pub mod disk;
+pub mod executor;
+pub mod hash;
+
+pub use executor::{Failure, NodeId, SimEnv, Simulation, Violation};

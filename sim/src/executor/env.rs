@@ -1,0 +1,117 @@
+//! The environment of one simulated node.
+
+use super::clock::SimClock;
+use super::machine::Machine;
+use super::network::SimNetwork;
+use super::task::Yield;
+use super::{NodeId, machine::BoxFuture};
+use crate::disk::{Op, Pacer, Pause, SimDisk};
+use highwater_env::{Clock, Env, Event, Purpose, Rng, Task};
+use rand::RngExt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The machine of one incarnation of a node. After a crash its tasks are gone, its files are dead and what it
+/// spawns does not run.
+#[derive(Clone)]
+pub struct SimEnv {
+    machine: Arc<Machine>,
+    node: NodeId,
+    life: u64,
+    clock: SimClock,
+    network: SimNetwork,
+    disk: SimDisk,
+}
+
+impl SimEnv {
+    pub(super) fn new(machine: &Arc<Machine>, node: NodeId) -> Self {
+        let (life, disk) = {
+            let inner = machine.lock();
+            let state = &inner.nodes[node.0];
+            (state.life, state.disk.handle())
+        };
+        Self {
+            machine: machine.clone(),
+            node,
+            life,
+            clock: SimClock { machine: machine.clone(), node },
+            network: SimNetwork::new(machine, node, life),
+            disk,
+        }
+    }
+
+    /// Which node it is.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
+impl Env for SimEnv {
+    type Network = SimNetwork;
+    type Disk = SimDisk;
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn network(&self) -> &SimNetwork {
+        &self.network
+    }
+
+    fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    fn entropy(&self, purpose: Purpose) -> Rng {
+        self.machine.entropy(self.node, purpose)
+    }
+
+    /// The executor runs a random one of the ready tasks; the first turn of a new task comes after a yield of its
+    /// own, so that its start mixes with what its parent does next.
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        let future: BoxFuture = Box::pin(async move {
+            Yield::default().await;
+            task.await;
+        });
+        self.machine.spawn(self.node, self.life, name, future)
+    }
+
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        Yield::default().await;
+        let result = work();
+        Yield::default().await;
+        result
+    }
+
+    fn observe(&self, event: &Event) {
+        self.machine.observe(self.node, self.life, event);
+    }
+}
+
+/// Lets a node's disk operations yield or take virtual time.
+pub(super) struct DiskPacer(pub(super) Weak<Machine>);
+
+impl Pacer for DiskPacer {
+    fn pause(&self, op: Op, path: &Path, stall: Duration) -> Option<Pause> {
+        let machine = self.0.upgrade()?;
+        let mut inner = machine.lock();
+        inner.hash.word(op as u64);
+        inner.hash.feed(path.as_os_str().as_encoded_bytes());
+        let pace = inner.pace;
+        let mut delay = stall;
+        if inner.chance_one_in(pace.delay_one_in) {
+            let most = pace.delay_max.as_nanos().max(1) as u64;
+            delay += Duration::from_nanos(inner.pauses.random_range(0..most));
+        }
+        if delay > Duration::ZERO {
+            let until = inner.now_ns.saturating_add(delay.as_nanos() as u64);
+            drop(inner);
+            return Some(Box::pin(machine.sleep(until)));
+        }
+        let yields = inner.chance_one_in(pace.yield_one_in);
+        drop(inner);
+        yields.then(|| Box::pin(Yield::default()) as Pause)
+    }
+}

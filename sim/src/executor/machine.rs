@@ -1,0 +1,328 @@
+//! What all nodes of a simulation share: virtual time, tasks, the running hash, the first failure.
+
+use super::clock::ClockState;
+use super::failure::{Failure, Violation};
+use super::network::NetState;
+use super::task::{Handle, ReadyQueue, TaskId, TaskShared, TaskWaker};
+use super::{NodeId, Observer};
+use crate::disk::SimDisk;
+use crate::hash::EventHash;
+use highwater_env::{Event, Purpose, Rng, Task, TaskEnd};
+use highwater_types::Instant;
+use rand::RngExt;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How many of the newest events a failure shows.
+const RECENT_EVENTS: usize = 60;
+
+pub(super) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) struct TaskEntry {
+    pub(super) node: NodeId,
+    pub(super) name: &'static str,
+    /// None while the task is being polled.
+    pub(super) future: Option<BoxFuture>,
+    pub(super) shared: Arc<TaskShared>,
+}
+
+pub(super) struct NodeState {
+    pub(super) name: String,
+    /// Counts the incarnations.
+    pub(super) life: u64,
+    pub(super) disk: SimDisk,
+    pub(super) clock: ClockState,
+    streams: BTreeMap<Purpose, u64>,
+}
+
+/// How long disk operations take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskPace {
+    /// Of so many operations, one at random lets other tasks run.
+    pub yield_one_in: u32,
+    /// Of so many operations, one at random takes time; 0 for none.
+    pub delay_one_in: u32,
+    /// The longest such time.
+    pub delay_max: Duration,
+}
+
+impl Default for DiskPace {
+    fn default() -> Self {
+        Self { yield_one_in: 2, delay_one_in: 0, delay_max: Duration::from_millis(5) }
+    }
+}
+
+pub(super) struct Inner {
+    pub(super) now_ns: u64,
+    timers: BTreeMap<(u64, u64), Waker>,
+    next_timer: u64,
+    pub(super) tasks: BTreeMap<TaskId, TaskEntry>,
+    next_task: u64,
+    pub(super) nodes: Vec<NodeState>,
+    /// Chooses among ready tasks.
+    pub(super) schedule: Rng,
+    /// Draws the pauses of disks.
+    pub(super) pauses: Rng,
+    pub(super) pace: DiskPace,
+    pub(super) hash: EventHash,
+    pub(super) failure: Option<Failure>,
+    recent: VecDeque<String>,
+    pub(super) reached: BTreeMap<&'static str, u64>,
+}
+
+pub(super) struct Machine {
+    pub(super) seed: u64,
+    pub(super) queue: Arc<ReadyQueue>,
+    inner: Mutex<Inner>,
+    pub(super) observers: Mutex<Vec<Observer>>,
+    pub(super) net: Mutex<NetState>,
+}
+
+impl Machine {
+    pub(super) fn new(seed: u64) -> Arc<Self> {
+        let inner = Inner {
+            now_ns: 0,
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            tasks: BTreeMap::new(),
+            next_task: 1,
+            nodes: Vec::new(),
+            schedule: Rng::from_stream(seed, 0x5c4e),
+            pauses: Rng::from_stream(seed, 0x9a5e),
+            pace: DiskPace::default(),
+            hash: EventHash::default(),
+            failure: None,
+            recent: VecDeque::new(),
+            reached: BTreeMap::new(),
+        };
+        Arc::new(Self {
+            seed,
+            queue: Arc::default(),
+            inner: Mutex::new(inner),
+            observers: Mutex::default(),
+            net: Mutex::new(NetState::new(seed)),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no code panics while it holds the machine")
+    }
+
+    pub(super) fn add_node(&self, name: &str, disk: SimDisk) -> NodeId {
+        let mut inner = self.lock();
+        let clock = ClockState::default();
+        inner.nodes.push(NodeState { name: name.to_owned(), life: 0, disk, clock, streams: BTreeMap::new() });
+        NodeId(inner.nodes.len() - 1)
+    }
+
+    /// A generator that no other call gets.
+    pub(super) fn entropy(&self, node: NodeId, purpose: Purpose) -> Rng {
+        let mut inner = self.lock();
+        let count = inner.nodes[node.0].streams.entry(purpose).or_default();
+        *count += 1;
+        let mut stream = EventHash::default();
+        for word in [node.0 as u64, purpose.stream(), *count] {
+            stream.word(word);
+        }
+        Rng::from_stream(self.seed, stream.value())
+    }
+
+    pub(super) fn spawn(&self, node: NodeId, life: u64, name: &'static str, future: BoxFuture) -> Task {
+        let mut inner = self.lock();
+        let id = TaskId(inner.next_task);
+        inner.next_task += 1;
+        let shared = TaskShared::new(TaskWaker::new(&self.queue, id));
+        if inner.nodes[node.0].life != life {
+            // The node is gone and its code does not know yet. The future is dropped without the lock.
+            drop(inner);
+            drop(future);
+            shared.finish(TaskEnd::Aborted);
+            return Task::new(Handle(shared));
+        }
+        inner.tasks.insert(id, TaskEntry { node, name, future: Some(future), shared: shared.clone() });
+        drop(inner);
+        Waker::from(shared.waker().clone()).wake();
+        Task::new(Handle(shared))
+    }
+
+    /// Ends all tasks of a node.
+    pub(super) fn stop_tasks(&self, node: NodeId) {
+        let stopped: Vec<TaskEntry> = {
+            let mut inner = self.lock();
+            let ids: Vec<TaskId> =
+                inner.tasks.iter().filter(|(_, task)| task.node == node).map(|(&id, _)| id).collect();
+            ids.iter().filter_map(|id| inner.tasks.remove(id)).collect()
+        };
+        for task in stopped {
+            drop(task.future);
+            task.shared.finish(TaskEnd::Aborted);
+        }
+    }
+
+    /// Polls one task once.
+    pub(super) fn run_task(&self, id: TaskId) {
+        let (mut future, shared, node, name) = {
+            let mut inner = self.lock();
+            inner.hash.word(id.0);
+            let Some(task) = inner.tasks.get_mut(&id) else { return };
+            let Some(future) = task.future.take() else { return };
+            (future, task.shared.clone(), task.node, task.name)
+        };
+        let mut end = None;
+        if shared.aborted.load(Ordering::Acquire) {
+            end = Some(TaskEnd::Aborted);
+        } else {
+            shared.waker().begin();
+            let waker = Waker::from(shared.waker().clone());
+            let mut context = Context::from_waker(&waker);
+            let polled =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+            match polled {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(())) => end = Some(TaskEnd::Done),
+                Err(panic) => {
+                    let node = self.lock().nodes[node.0].name.clone();
+                    self.fail(Failure::panic(node, name, panic.as_ref()));
+                    end = Some(TaskEnd::Panicked);
+                }
+            }
+        }
+        let Some(end) = end else {
+            let mut inner = self.lock();
+            if let Some(task) = inner.tasks.get_mut(&id) {
+                task.future = Some(future);
+                return;
+            }
+            // Its node crashed during the poll.
+            drop(inner);
+            drop(future);
+            return;
+        };
+        self.lock().tasks.remove(&id);
+        drop(future);
+        shared.finish(end);
+    }
+
+    /// Moves time to the next timer and wakes what waits for it; false if there is none.
+    pub(super) fn advance(&self) -> bool {
+        let wakers: Vec<Waker> = {
+            let mut inner = self.lock();
+            let Some((&(at, _), _)) = inner.timers.first_key_value() else { return false };
+            inner.now_ns = inner.now_ns.max(at);
+            let later = inner.timers.split_off(&(at + 1, 0));
+            std::mem::replace(&mut inner.timers, later).into_values().collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    pub(super) fn sleep(self: &Arc<Self>, until_ns: u64) -> Timer {
+        Timer { machine: self.clone(), until_ns, key: None }
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        self.lock().failure.get_or_insert(failure);
+    }
+
+    pub(super) fn observe(&self, node: NodeId, life: u64, event: &Event) {
+        let now = {
+            let mut inner = self.lock();
+            if inner.nodes[node.0].life != life {
+                return;
+            }
+            let now = inner.now_ns;
+            inner.hash.word(now);
+            inner.hash.word(node.0 as u64);
+            let text = format!("{:>12.6}s {} {event:?}", now as f64 / 1e9, inner.nodes[node.0].name);
+            let _ = inner.hash.write_str(&text);
+            if inner.recent.len() == RECENT_EVENTS {
+                inner.recent.pop_front();
+            }
+            inner.recent.push_back(text);
+            if let Event::Reached(mark) = event {
+                *inner.reached.entry(mark).or_default() += 1;
+            }
+            Instant(now)
+        };
+        let mut observers = self.observers.lock().expect("no observer panics");
+        for observer in observers.iter_mut() {
+            if let Err(violation) = observer(node, now, event) {
+                self.violate(violation);
+            }
+        }
+    }
+
+    pub(super) fn violate(&self, violation: Violation) {
+        let events = self.recent();
+        self.fail(Failure::Violation { violation, events });
+    }
+
+    /// Puts a line among the recent events, and into the hash.
+    pub(super) fn note(&self, text: &str) {
+        let mut inner = self.lock();
+        let _ = inner.hash.write_str(text);
+        if inner.recent.len() == RECENT_EVENTS {
+            inner.recent.pop_front();
+        }
+        let line = format!("{:>12.6}s -- {text}", inner.now_ns as f64 / 1e9);
+        inner.recent.push_back(line);
+    }
+
+    pub(super) fn recent(&self) -> Vec<String> {
+        self.lock().recent.iter().cloned().collect()
+    }
+}
+
+impl Inner {
+    pub(super) fn chance_one_in(&mut self, count: u32) -> bool {
+        count > 0 && self.pauses.random_range(0..count) == 0
+    }
+
+    /// What the tasks are that wait for something that never comes.
+    pub(super) fn parked(&self) -> Vec<String> {
+        self.tasks.values().map(|task| format!("{} of {}", task.name, self.nodes[task.node.0].name)).collect()
+    }
+}
+
+/// Ends at a point of virtual time.
+pub(super) struct Timer {
+    machine: Arc<Machine>,
+    until_ns: u64,
+    key: Option<(u64, u64)>,
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let machine = self.machine.clone();
+        let mut inner = machine.lock();
+        if inner.now_ns >= self.until_ns {
+            if let Some(key) = self.key.take() {
+                inner.timers.remove(&key);
+            }
+            return Poll::Ready(());
+        }
+        let key = self.key.unwrap_or_else(|| {
+            inner.next_timer += 1;
+            (self.until_ns, inner.next_timer)
+        });
+        inner.timers.insert(key, cx.waker().clone());
+        self.key = Some(key);
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.machine.lock().timers.remove(&key);
+        }
+    }
+}

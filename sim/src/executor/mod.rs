@@ -1,0 +1,266 @@
+//! A small deterministic executor: one thread, virtual time, a seeded random choice among ready tasks.
+//!
+//! One seed decides everything: which task runs, how long disk operations and messages take, which faults happen.
+//! Time stands still while any task is ready and then skips to the next timer. Nodes crash and restart; each
+//! incarnation has its own [`SimEnv`].
+
+mod clock;
+mod env;
+mod failure;
+mod machine;
+mod network;
+mod task;
+
+pub use env::SimEnv;
+pub use failure::{Failure, Violation};
+pub use machine::DiskPace;
+pub use network::{Link, SimListener, SimNetwork, SimStream};
+
+use crate::disk::{PowerRates, SimDisk};
+use env::DiskPacer;
+use highwater_env::{Event, Rng};
+use highwater_types::Instant;
+use machine::Machine;
+use rand::RngExt;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use task::{MAIN, TaskWaker};
+
+/// More polls than any sensible run takes: a livelock.
+const MAX_STEPS: u64 = 200_000_000;
+
+/// Numbers the nodes of a simulation, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// Hears every event of every node, at virtual time.
+pub type Observer = Box<dyn FnMut(NodeId, Instant, &Event) -> Result<(), Violation> + Send>;
+
+/// What a power loss does to the connections of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hangup {
+    /// The kernel lives and resets them.
+    Reset,
+    /// Peers hear nothing more.
+    Silent,
+}
+
+/// A simulation of some nodes.
+pub struct Simulation {
+    machine: Arc<Machine>,
+    max_steps: u64,
+}
+
+impl Simulation {
+    /// A simulation without nodes, decided by this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { machine: Machine::new(seed), max_steps: MAX_STEPS }
+    }
+
+    /// Adds a node with an empty, faultless disk and right clocks.
+    pub fn node(&self, name: &str) -> SimEnv {
+        let number = self.machine.lock().nodes.len() as u64;
+        let disk = SimDisk::new(self.machine.seed.wrapping_mul(31).wrapping_add(number));
+        self.node_with_disk(name, disk)
+    }
+
+    /// Adds a node with a given disk.
+    pub fn node_with_disk(&self, name: &str, disk: SimDisk) -> SimEnv {
+        disk.set_pacer(Arc::new(DiskPacer(Arc::downgrade(&self.machine))));
+        let node = self.machine.add_node(name, disk);
+        SimEnv::new(&self.machine, node)
+    }
+
+    /// The environment of a node's present incarnation.
+    pub fn env(&self, node: NodeId) -> SimEnv {
+        SimEnv::new(&self.machine, node)
+    }
+
+    /// A node's disk.
+    pub fn disk(&self, node: NodeId) -> SimDisk {
+        self.machine.lock().nodes[node.0].disk.handle()
+    }
+
+    /// Sets how long disk operations take, on all nodes.
+    pub fn set_disk_pace(&self, pace: DiskPace) {
+        self.machine.lock().pace = pace;
+    }
+
+    /// Bounds the number of polls of a run.
+    pub fn set_max_steps(&mut self, steps: u64) {
+        self.max_steps = steps;
+    }
+
+    /// Adds a checker that hears every event.
+    pub fn observe(&self, observer: Observer) {
+        self.machine.observers.lock().expect("no observer panics").push(observer);
+    }
+
+    /// Runs all nodes until `future`, which counts as one more task, is done.
+    ///
+    /// # Errors
+    /// The first failure: a violation that an observer reported, a panic, or that nothing can go on.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut future = pin!(future);
+        let main = TaskWaker::new(&self.machine.queue, MAIN);
+        let waker = Waker::from(main.clone());
+        waker.wake_by_ref();
+        let mut steps = 0;
+        loop {
+            if let Some(failure) = self.machine.lock().failure.clone() {
+                return Err(failure);
+            }
+            let next = {
+                let mut inner = self.machine.lock();
+                self.machine.queue.take(|count| inner.schedule.random_range(0..count))
+            };
+            match next {
+                Some(MAIN) => {
+                    main.begin();
+                    self.machine.lock().hash.word(0);
+                    let mut context = Context::from_waker(&waker);
+                    match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+                        Ok(Poll::Ready(value)) => {
+                            let failure = self.machine.lock().failure.clone();
+                            return failure.map_or(Ok(value), Err);
+                        }
+                        Ok(Poll::Pending) => {}
+                        Err(panic) => {
+                            return Err(Failure::panic("the run".to_owned(), "main", panic.as_ref()));
+                        }
+                    }
+                }
+                Some(task) => self.machine.run_task(task),
+                None => {
+                    if !self.machine.advance() {
+                        return Err(Failure::Deadlock { parked: self.machine.lock().parked() });
+                    }
+                }
+            }
+            steps += 1;
+            if steps > self.max_steps {
+                return Err(Failure::TooLong { steps });
+            }
+        }
+    }
+
+    /// [`Simulation::run`] for tests: a failure panics with its description.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        match self.run(future) {
+            Ok(value) => value,
+            Err(failure) => panic!("seed {}: {failure}", self.machine.seed),
+        }
+    }
+
+    fn stop(&self, node: NodeId, hangup: Hangup) {
+        self.machine.lock().nodes[node.0].life += 1;
+        network::hang_up(&self.machine, node, hangup);
+        self.machine.stop_tasks(node);
+    }
+
+    /// A node's process dies: its tasks end where they stand, its page cache stays. [`Simulation::env`] gives the next
+    /// incarnation.
+    pub fn crash(&self, node: NodeId) {
+        // The disk dies first, so that nothing which is dropped can still reach it.
+        self.disk(node).crash();
+        self.machine.note(&format!("process crash of node {}", node.0));
+        self.stop(node, Hangup::Reset);
+    }
+
+    /// A node's machine loses power: what no sync covered meets its fate by these rates.
+    pub fn power_loss(&self, node: NodeId, rates: PowerRates) {
+        self.disk(node).power_loss(rates);
+        self.machine.note(&format!("power loss of node {}", node.0));
+        self.stop(node, Hangup::Silent);
+    }
+
+    /// Starts the next incarnation of a node: the same as [`Simulation::env`], by another name.
+    pub fn restart(&self, node: NodeId) -> SimEnv {
+        self.env(node)
+    }
+
+    /// Moves a node's wall clock.
+    pub fn jump_clock(&self, node: NodeId, by_ms: i64) {
+        self.machine.lock().nodes[node.0].clock.wall_offset_ms += by_ms;
+    }
+
+    /// Lets both clocks of a node run faster (positive) or slower from now on, in parts per million.
+    pub fn drift_clock(&self, node: NodeId, drift_ppm: i32) {
+        let mut inner = self.machine.lock();
+        let now = inner.now_ns;
+        inner.nodes[node.0].clock.set_drift(now, drift_ppm);
+    }
+
+    /// Stops a node's wall clock, or lets it run again.
+    pub fn freeze_clock(&self, node: NodeId, frozen: bool) {
+        let mut inner = self.machine.lock();
+        let now = inner.now_ns;
+        inner.nodes[node.0].clock.freeze(now, frozen);
+    }
+
+    /// Sets the link between two nodes, in both directions.
+    pub fn set_link(&self, a: NodeId, b: NodeId, link: Link) {
+        network::set_link(&self.machine, a, b, link);
+    }
+
+    /// Resets all connections between two nodes.
+    pub fn reset_connections(&self, a: NodeId, b: NodeId) {
+        network::reset_between(&self.machine, a, b);
+    }
+
+    /// Virtual time since the start.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.machine.lock().now_ns)
+    }
+
+    /// Waits in virtual time.
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let until = self.machine.lock().now_ns.saturating_add(duration.as_nanos() as u64);
+        self.machine.sleep(until)
+    }
+
+    /// The hash of everything that happened so far.
+    pub fn hash(&self) -> u64 {
+        self.machine.lock().hash.value()
+    }
+
+    /// Puts a line among the events that a failure shows.
+    pub fn note(&self, text: &str) {
+        self.machine.note(text);
+    }
+
+    /// The newest events.
+    pub fn recent_events(&self) -> Vec<String> {
+        self.machine.recent()
+    }
+
+    /// How often each reach mark was passed.
+    pub fn reached(&self) -> BTreeMap<&'static str, u64> {
+        self.machine.lock().reached.clone()
+    }
+
+    /// A generator for the run itself; each number is another stream.
+    pub fn rng(&self, stream: u32) -> Rng {
+        Rng::from_stream(self.machine.seed, 0x1000_0000_0000 | u64::from(stream))
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        // Tasks hold their environment, which holds the machine, which holds the tasks.
+        let nodes = self.machine.lock().nodes.len();
+        for node in 0..nodes {
+            self.machine.lock().nodes[node].life += 1;
+            self.machine.stop_tasks(NodeId(node));
+        }
+        network::clear(&self.machine);
+    }
+}
+
+#[cfg(test)]
+mod tests;
