@@ -122,7 +122,7 @@ impl Encoder {
     pub fn finish(self) -> Frame {
         let length = self.written();
         let buffer = bytes::Bytes::from(self.buffer);
-        let mut segments = SmallVec::new();
+        let mut segments = SmallVec::with_capacity(2 * self.cuts.len() + 1);
         let mut from = 0;
         for (at, segment) in self.cuts {
             if at > from {

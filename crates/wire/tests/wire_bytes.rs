@@ -101,9 +101,10 @@ fn api_versions_of_an_unknown_version_are_answered_in_version_0() {
 fn describe_log_dirs_response_of_the_newest_version() {
     let result = DescribeLogDirsResult { log_dir: "d".into(), is_cordoned: true, ..Default::default() };
     let response = DescribeLogDirsResponse { results: vec![result], ..Default::default() };
-    assert_snapshot!(hex(&body(&response, 5).expect("it has bytes")), @r"
-    00000000 00000200 00026401 ffffffff ffffffff ffffffff ffffffff 010000
-    ");
+    assert_snapshot!(
+        hex(&body(&response, 5).expect("it has bytes")),
+        @"00000000 00000200 00026401 ffffffff ffffffff ffffffff ffffffff 010000"
+    );
     assert_snapshot!(hex(&body(&response, 3).expect("it has bytes")), @"00000000 00000200 00026401 0000");
 }
 
@@ -157,44 +158,53 @@ fn decode_error<M: Message>(bytes: &[u8], version: i16) -> String {
 fn decode_errors_say_where() {
     // Null transactional id, acks, timeout, one topic, its name.
     let name = b"\xff\xff\0\x01\0\0\0\0\0\0\0\x01\0\x46abcdefgh";
-    assert_snapshot!(decode_error::<ProduceRequest>(name, 3), @r"
-    ProduceRequest.topic_data[0].name: 70 bytes wanted, 8 remain
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(name, 3),
+        @"ProduceRequest.topic_data[0].name: 70 bytes wanted, 8 remain"
+    );
     let not_utf8 = b"\xff\xff\0\x01\0\0\0\0\0\0\0\x01\0\x03ab\xff\0\0\0\0";
-    assert_snapshot!(decode_error::<ProduceRequest>(not_utf8, 3), @r"
-    ProduceRequest.topic_data[0].name: not UTF-8 after 2 bytes
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(not_utf8, 3),
+        @"ProduceRequest.topic_data[0].name: not UTF-8 after 2 bytes"
+    );
     let two_billion_topics = b"\xff\xff\0\x01\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
-    assert_snapshot!(decode_error::<ProduceRequest>(two_billion_topics, 3), @r"
-    ProduceRequest.topic_data: 2147483647 elements of at least 6 bytes each do not fit in the 4 bytes that remain
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(two_billion_topics, 3),
+        @"ProduceRequest.topic_data: 2147483647 elements of at least 6 bytes each do not fit in the 4 bytes that remain"
+    );
     let four_billion_topics = b"\0\0\x01\0\0\0\0\xff\xff\xff\xff\x0f\0\0";
-    assert_snapshot!(decode_error::<ProduceRequest>(four_billion_topics, 9), @r"
-    ProduceRequest.topic_data: 4294967294 elements of at least 3 bytes each do not fit in the 2 bytes that remain
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(four_billion_topics, 9),
+        @"ProduceRequest.topic_data: 4294967294 elements of at least 3 bytes each do not fit in the 2 bytes that remain"
+    );
     let long_name = [b"\0\0\x01\0\0\0\0\x02\x81\x80\x02".as_slice(), &[b'n'; 40_000]].concat();
-    assert_snapshot!(decode_error::<ProduceRequest>(&long_name, 9), @r"
-    ProduceRequest.topic_data[0].name: length 32768 is above 32767
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(&long_name, 9),
+        @"ProduceRequest.topic_data[0].name: length 32768 is above 32767"
+    );
     let null_topics = b"\0\0\x01\0\0\0\0\0\0";
-    assert_snapshot!(decode_error::<ProduceRequest>(null_topics, 9), @r"
-    ProduceRequest.topic_data: null is not allowed in this version
-    ");
+    assert_snapshot!(
+        decode_error::<ProduceRequest>(null_topics, 9),
+        @"ProduceRequest.topic_data: null is not allowed in this version"
+    );
     assert_snapshot!(decode_error::<ProduceRequest>(b"", 2), @"ProduceRequest: version 2 is not known");
-    assert_snapshot!(decode_error::<DescribeTopicPartitionsRequest>(b"\x01\0\0\0\0\x05", 0), @r"
-    DescribeTopicPartitionsRequest.cursor: presence byte 5
-    ");
+    assert_snapshot!(
+        decode_error::<DescribeTopicPartitionsRequest>(b"\x01\0\0\0\0\x05", 0),
+        @"DescribeTopicPartitionsRequest.cursor: presence byte 5"
+    );
     let cluster_id = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\x01\x01\0\x03\x01\0";
-    assert_snapshot!(decode_error::<FetchRequest>(cluster_id, 12), @r"
-    FetchRequest.cluster_id: 3 bytes wanted, 2 remain
-    ");
+    assert_snapshot!(
+        decode_error::<FetchRequest>(cluster_id, 12),
+        @"FetchRequest.cluster_id: 3 bytes wanted, 2 remain"
+    );
     let error =
         decode_request_header(&mut Bytes::from_static(b"\0\0\0\x09\0\0")).expect_err("it is cut short");
     assert_snapshot!(error, @"RequestHeader.correlation_id: 4 bytes wanted, 2 remain");
     let error = decode_response_header(&mut Bytes::from_static(b"\0"), ApiKey::FETCH, 12);
-    assert_snapshot!(error.expect_err("it is cut short"), @r"
-    ResponseHeader.correlation_id: 4 bytes wanted, 1 remain
-    ");
+    assert_snapshot!(
+        error.expect_err("it is cut short"),
+        @"ResponseHeader.correlation_id: 4 bytes wanted, 1 remain"
+    );
 }
 
 #[test]
@@ -203,9 +213,10 @@ fn arrays_of_one_message_are_bounded_together() {
     let mut bytes = vec![0xc1, 0x96, 0xb1, 0x02];
     bytes.resize(5_000_010, 1);
     let error = DeleteTopicsRequest::decode_body(bytes.into(), 4).expect_err("it takes too much memory");
-    assert_snapshot!(error, @r"
-    DeleteTopicsRequest.topic_names: 5000000 elements take more memory than one message may (134217728 bytes)
-    ");
+    assert_snapshot!(
+        error,
+        @"DeleteTopicsRequest.topic_names: 5000000 elements take more memory than one message may (134217728 bytes)"
+    );
 }
 
 #[test]
@@ -213,27 +224,33 @@ fn encode_errors_say_where() {
     let text = |result: Result<Frame, EncodeError>| result.expect_err("it has no bytes").to_string();
     let unnamed = MetadataRequestTopic::default();
     let request = MetadataRequest { topics: Some(vec![unnamed]), ..Default::default() };
-    assert_snapshot!(text(body(&request, 9)), @r"
-    MetadataRequest.topics[0].name: null is not allowed in this version
-    ");
-    assert_snapshot!(text(body(&MetadataRequest::default(), 0)), @r"
-    MetadataRequest.topics: null is not allowed in this version
-    ");
-    assert_snapshot!(text(body(&MetadataRequest::default(), 14)), @r"
-    MetadataRequest: version 14 is not known
-    ");
+    assert_snapshot!(
+        text(body(&request, 9)),
+        @"MetadataRequest.topics[0].name: null is not allowed in this version"
+    );
+    assert_snapshot!(
+        text(body(&MetadataRequest::default(), 0)),
+        @"MetadataRequest.topics: null is not allowed in this version"
+    );
+    assert_snapshot!(
+        text(body(&MetadataRequest::default(), 14)),
+        @"MetadataRequest: version 14 is not known"
+    );
     let name = "n".repeat(40_000);
     let request = DeleteTopicsRequest { topic_names: vec!["t".into(), name.into()], ..Default::default() };
-    assert_snapshot!(text(body(&request, 3)), @r"
-    DeleteTopicsRequest.topic_names[1]: length 40000 is above 32767
-    ");
-    assert_snapshot!(text(body(&request, 4)), @r"
-    DeleteTopicsRequest.topic_names[1]: length 40000 is above 32767
-    ");
+    assert_snapshot!(
+        text(body(&request, 3)),
+        @"DeleteTopicsRequest.topic_names[1]: length 40000 is above 32767"
+    );
+    assert_snapshot!(
+        text(body(&request, 4)),
+        @"DeleteTopicsRequest.topic_names[1]: length 40000 is above 32767"
+    );
     let client_id = "c".repeat(40_000);
-    assert_snapshot!(text(encode_request(1, Some(&client_id), 3, &ApiVersionsRequest::default())), @r"
-    RequestHeader.client_id: length 40000 is above 32767
-    ");
+    assert_snapshot!(
+        text(encode_request(1, Some(&client_id), 3, &ApiVersionsRequest::default())),
+        @"RequestHeader.client_id: length 40000 is above 32767"
+    );
 }
 
 #[test]

@@ -47,3 +47,30 @@ mod all {
 }
 
 pub use all::*;
+
+/// Calls a macro with every request, as `module: Request,` pairs: for what is to be done with each of them, such as
+/// testing it.
+#[macro_export]
+macro_rules! for_each_request {
+    ($callback:ident) => {
+        $callback! {
+            alter_configs: AlterConfigsRequest,
+            api_versions: ApiVersionsRequest,
+            create_partitions: CreatePartitionsRequest,
+            create_topics: CreateTopicsRequest,
+            delete_records: DeleteRecordsRequest,
+            delete_topics: DeleteTopicsRequest,
+            describe_cluster: DescribeClusterRequest,
+            describe_configs: DescribeConfigsRequest,
+            describe_log_dirs: DescribeLogDirsRequest,
+            describe_topic_partitions: DescribeTopicPartitionsRequest,
+            fetch: FetchRequest,
+            incremental_alter_configs: IncrementalAlterConfigsRequest,
+            init_producer_id: InitProducerIdRequest,
+            list_offsets: ListOffsetsRequest,
+            metadata: MetadataRequest,
+            offset_for_leader_epoch: OffsetForLeaderEpochRequest,
+            produce: ProduceRequest,
+        }
+    };
+}

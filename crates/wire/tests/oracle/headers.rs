@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_wire::messages::*;
 use highwater_wire::{
-    ApiKey, ErrorCode, Frame, Request, RequestHeader, Segment, decode_request_header, decode_response_header,
-    encode_request, encode_response, version_table,
+    ApiKey, ErrorCode, Frame, Message, Request, RequestHeader, Segment, decode_request_header,
+    decode_response_header, encode_request, encode_response, version_table,
 };
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{self as theirs, ApiKey as TheirKey};
@@ -148,4 +148,21 @@ fn served_versions_are_known_to_the_other_codec() {
         let first = if served.key == ApiKey::PRODUCE { 0 } else { theirs.min };
         assert_eq!((served.first, served.last), (first, last), "{}", served.key);
     }
+}
+
+#[test]
+fn served_versions_are_those_of_the_messages() {
+    let mut known = Vec::new();
+    macro_rules! collect {
+        ($($module:ident: $request:ident,)*) => {
+            $(known.push(($request::KEY, *$request::VERSIONS.start(), *$request::VERSIONS.end()));)*
+        };
+    }
+    highwater_wire::for_each_request!(collect);
+    known.sort();
+    let served: Vec<_> = version_table()
+        .iter()
+        .map(|served| (served.key, if served.key == ApiKey::PRODUCE { 3 } else { served.first }, served.last))
+        .collect();
+    assert_eq!(served, known);
 }

@@ -171,7 +171,7 @@ where
 }
 
 macro_rules! oracle_tests {
-    ($($test:ident: $request:ty,)*) => {$(
+    ($($test:ident: $request:ident,)*) => {$(
         #[test]
         fn $test() {
             check::<$request>();
@@ -179,22 +179,4 @@ macro_rules! oracle_tests {
     )*};
 }
 
-oracle_tests! {
-    alter_configs: AlterConfigsRequest,
-    api_versions: ApiVersionsRequest,
-    create_partitions: CreatePartitionsRequest,
-    create_topics: CreateTopicsRequest,
-    delete_records: DeleteRecordsRequest,
-    delete_topics: DeleteTopicsRequest,
-    describe_cluster: DescribeClusterRequest,
-    describe_configs: DescribeConfigsRequest,
-    describe_log_dirs: DescribeLogDirsRequest,
-    describe_topic_partitions: DescribeTopicPartitionsRequest,
-    fetch: FetchRequest,
-    incremental_alter_configs: IncrementalAlterConfigsRequest,
-    init_producer_id: InitProducerIdRequest,
-    list_offsets: ListOffsetsRequest,
-    metadata: MetadataRequest,
-    offset_for_leader_epoch: OffsetForLeaderEpochRequest,
-    produce: ProduceRequest,
-}
+highwater_wire::for_each_request!(oracle_tests);

@@ -2,8 +2,8 @@
 
 use crate::encoded;
 use bytes::{Bytes, BytesMut};
-use highwater_wire::Message;
 use highwater_wire::messages::*;
+use highwater_wire::{Message, Request};
 use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -82,43 +82,11 @@ fn check_outermost<M: Message>() {
 
 #[test]
 fn unknown_tagged_fields_of_every_message_are_skipped() {
-    macro_rules! messages {
-        ($($message:ty),* $(,)?) => { $(check_outermost::<$message>();)* };
+    macro_rules! check_each {
+        ($($module:ident: $request:ident,)*) => {$(
+            check_outermost::<$request>();
+            check_outermost::<<$request as Request>::Response>();
+        )*};
     }
-    messages!(
-        AlterConfigsRequest,
-        AlterConfigsResponse,
-        ApiVersionsRequest,
-        ApiVersionsResponse,
-        CreatePartitionsRequest,
-        CreatePartitionsResponse,
-        CreateTopicsRequest,
-        CreateTopicsResponse,
-        DeleteRecordsRequest,
-        DeleteRecordsResponse,
-        DeleteTopicsRequest,
-        DeleteTopicsResponse,
-        DescribeClusterRequest,
-        DescribeClusterResponse,
-        DescribeConfigsRequest,
-        DescribeConfigsResponse,
-        DescribeLogDirsRequest,
-        DescribeLogDirsResponse,
-        DescribeTopicPartitionsRequest,
-        DescribeTopicPartitionsResponse,
-        FetchRequest,
-        FetchResponse,
-        IncrementalAlterConfigsRequest,
-        IncrementalAlterConfigsResponse,
-        InitProducerIdRequest,
-        InitProducerIdResponse,
-        ListOffsetsRequest,
-        ListOffsetsResponse,
-        MetadataRequest,
-        MetadataResponse,
-        OffsetForLeaderEpochRequest,
-        OffsetForLeaderEpochResponse,
-        ProduceRequest,
-        ProduceResponse,
-    );
+    highwater_wire::for_each_request!(check_each);
 }
