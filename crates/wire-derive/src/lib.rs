@@ -14,12 +14,14 @@
 //! }
 //! ```
 //!
-//! On the struct: `versions` are those that the message knows; `flexible` is the first version with compact lengths and
-//! tagged fields ("none" for a message without). `key` (a constant of `ApiKey`) and `response` make it a `Request`.
-//! A struct inside a message has no `#[message]`: it takes version and flexibility from the message around it.
+//! On the struct: `versions` are those that the message knows; `flexible` is the first version with compact
+//! lengths and tagged fields ("none" for a message without). `key` (a constant of `ApiKey`) and `response`
+//! make it a `Request`. A struct inside a message has no `#[message]`: it takes version and flexibility from
+//! the message around it.
 //!
-//! On a field: `versions` that have it ("0+" if not given), `nullable` versions (needed for an `Option`), `default` (an
-//! expression; else the type's own) for versions without the field, `tag` if it is a tagged field.
+//! On a field: `versions` that have it ("0+" if not given), `nullable` versions (needed for an `Option`),
+//! `default` (an expression; else the type's own) for versions without the field, `tag` if it is a tagged
+//! field.
 //!
 //! `Default` comes with the derive, since the defaults are part of the schema.
 

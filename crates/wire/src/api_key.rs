@@ -129,14 +129,14 @@ api_keys! {
 }
 
 impl ApiKey {
-    /// Whether that version has compact lengths and tagged fields, and with them a header of version 2. A version that
-    /// does not exist yet is taken to have what the newest has.
+    /// Whether that version has compact lengths and tagged fields, and with them a header of version 2. A
+    /// version that does not exist yet is taken to have what the newest has.
     pub fn is_flexible(self, version: i16) -> bool {
         self.flexible_from().is_some_and(|from| version >= from)
     }
 
-    /// Whether the response's header has tagged fields. Never for ApiVersions: a client must be able to read its answer
-    /// before it knows what the broker speaks.
+    /// Whether the response's header has tagged fields. Never for ApiVersions: a client must be able to read
+    /// its answer before it knows what the broker speaks.
     pub fn has_flexible_response_header(self, version: i16) -> bool {
         self != Self::API_VERSIONS && self.is_flexible(version)
     }

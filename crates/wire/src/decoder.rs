@@ -3,8 +3,8 @@
 use crate::{DecodeError, DecodeProblem, Str};
 use bytes::Bytes;
 
-/// The most memory that the arrays of one message may take, in bytes. A frame can claim tens of times its own size: an
-/// empty string is one byte on the wire and 32 in memory.
+/// The most memory that the arrays of one message may take, in bytes. A frame can claim tens of times its own
+/// size: an empty string is one byte on the wire and 32 in memory.
 pub const MAX_DECODED_BYTES: usize = 128 << 20;
 
 /// An array starts with room for this much at most and grows as its elements turn out to exist.
@@ -139,7 +139,8 @@ impl Decoder {
         plain_length(length)
     }
 
-    /// Room for an array of `count` elements that take `least` bytes each, or an error if they cannot be there.
+    /// Room for an array of `count` elements that take `least` bytes each, or an error if they cannot be
+    /// there.
     #[inline]
     pub fn reserve<T>(&mut self, count: usize, least: usize) -> Result<Vec<T>, DecodeError> {
         let least = least.max(1);

@@ -77,7 +77,8 @@ macro_rules! error {
 }
 
 error! {
-    /// Bytes that are not the message that they should be. Prints as `ProduceRequest.topic_data[3].name: ...`.
+    /// Bytes that are not the message that they should be. Prints as `ProduceRequest.topic_data[3].name:
+    /// ...`.
     DecodeError, DecodeProblem
 }
 error! {

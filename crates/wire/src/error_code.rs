@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The outcome of a request or of a part of it. Every code is representable; those that Kafka defines have constants.
+/// The outcome of a request or of a part of it. Every code is representable; those that Kafka defines have
+/// constants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrorCode(pub i16);
 

@@ -5,8 +5,8 @@ use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// What a header takes beside the client id: length, key, version, correlation id, the client id's length and the
-/// number of tagged fields.
+/// What a header takes beside the client id: length, key, version, correlation id, the client id's length and
+/// the number of tagged fields.
 const HEADER_BYTES: usize = LENGTH_BYTES + 2 + 2 + 4 + 2 + 1;
 
 /// A piece of a frame.
@@ -85,8 +85,8 @@ pub struct RequestHeader {
 
 /// Reads the header off the front of a request without its length; the body remains.
 ///
-/// A key that this crate does not know is taken to have a header without tagged fields, so that key, version and
-/// correlation id can still be answered and logged.
+/// A key that this crate does not know is taken to have a header without tagged fields, so that key, version
+/// and correlation id can still be answered and logged.
 pub fn decode_request_header(frame: &mut Bytes) -> Result<RequestHeader, DecodeError> {
     let mut input = Decoder::new(frame.clone());
     let header = read_header(&mut input).map_err(|error| error.within("RequestHeader"))?;
@@ -149,7 +149,8 @@ pub fn encode_response<M: Message>(
     out.finish_prefixed()
 }
 
-/// Reads the header off the front of a response without its length, and gives its correlation id; the body remains.
+/// Reads the header off the front of a response without its length, and gives its correlation id; the body
+/// remains.
 pub fn decode_response_header(frame: &mut Bytes, key: ApiKey, version: i16) -> Result<i32, DecodeError> {
     let mut input = Decoder::new(frame.clone());
     let correlation_id = input

@@ -1,9 +1,10 @@
 //! Kafka's wire protocol: messages, frames, error codes and the version table.
 //!
-//! [`messages`] has one module per API, with the struct and field names of Kafka's public schemas. `#[derive(Message)]`
-//! turns a struct's attributes into the code that reads and writes it. [`Decoder`] borrows strings and records from the
-//! received frame, and bounds every length before it takes memory; [`Encoder`] writes small fields into one buffer and
-//! keeps record bytes apart from it, so that they are never copied. [`frame`] adds the headers and the length.
+//! [`messages`] has one module per API, with the struct and field names of Kafka's public schemas.
+//! `#[derive(Message)]` turns a struct's attributes into the code that reads and writes it. [`Decoder`]
+//! borrows strings and records from the received frame, and bounds every length before it takes memory;
+//! [`Encoder`] writes small fields into one buffer and keeps record bytes apart from it, so that they are
+//! never copied. [`frame`] adds the headers and the length.
 //!
 //! Nothing here does I/O, and nothing here knows what a record batch looks like inside.
 

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 /// The body of a request or a response, in any of its versions. Derived.
 ///
-/// A field that a version lacks decodes to its default, and is left out on encoding whatever its value. Unknown tagged
-/// fields are skipped.
+/// A field that a version lacks decodes to its default, and is left out on encoding whatever its value.
+/// Unknown tagged fields are skipped.
 pub trait Message: Field + Default {
     /// The schema's name.
     const NAME: &'static str;

@@ -48,8 +48,8 @@ mod all {
 
 pub use all::*;
 
-/// Calls a macro with every request, as `module: Request,` pairs: for what is to be done with each of them, such as
-/// testing it.
+/// Calls a macro with every request, as `module: Request,` pairs: for what is to be done with each of them,
+/// such as testing it.
 #[macro_export]
 macro_rules! for_each_request {
     ($callback:ident) => {

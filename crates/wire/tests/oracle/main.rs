@@ -1,7 +1,7 @@
 //! The codec against another one: the `kafka-protocol` crate, generated from Kafka's schemas.
 //!
-//! For every message and version that both know: random values, written by this codec, are read by the other into the
-//! same fields by name, written by it into the same bytes, and read back into the same value.
+//! For every message and version that both know: random values, written by this codec, are read by the other
+//! into the same fields by name, written by it into the same bytes, and read back into the same value.
 
 mod headers;
 mod sample;
@@ -55,7 +55,8 @@ pub fn encoded<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeErr
     Ok(gathered.freeze())
 }
 
-/// Random values of a message and their bytes in one version. Values with a null that the version lacks are passed over.
+/// Random values of a message and their bytes in one version. Values with a null that the version lacks are
+/// passed over.
 fn samples<M: Message + Sample>(version: i16) -> Vec<(M, Bytes)> {
     let mut rng = ChaCha8Rng::seed_from_u64(u64::from(version.unsigned_abs()));
     let mut found = Vec::new();

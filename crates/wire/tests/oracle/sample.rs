@@ -122,100 +122,149 @@ macro_rules! structs {
 }
 
 structs! {
-produce::LeaderIdAndEpoch { leader_id, leader_epoch }
-produce::NodeEndpoint { node_id, host, port, rack }
-produce::ProduceRequest { transactional_id, acks, timeout_ms, topic_data }
-produce::TopicProduceData { name, topic_id, partition_data }
-produce::PartitionProduceData { index, records }
-produce::ProduceResponse { responses, throttle_time_ms, node_endpoints }
-produce::TopicProduceResponse { name, topic_id, partition_responses }
-produce::PartitionProduceResponse { index, error_code, base_offset, log_append_time_ms, log_start_offset, record_errors, error_message, current_leader }
-produce::BatchIndexAndErrorMessage { batch_index, batch_index_error_message }
-fetch::FetchRequest { cluster_id, replica_id, replica_state, max_wait_ms, min_bytes, max_bytes, isolation_level, session_id, session_epoch, topics, forgotten_topics_data, rack_id }
-fetch::ReplicaState { replica_id, replica_epoch }
-fetch::FetchTopic { topic, topic_id, partitions }
-fetch::FetchPartition { partition, current_leader_epoch, fetch_offset, last_fetched_epoch, log_start_offset, partition_max_bytes, replica_directory_id, high_watermark }
-fetch::ForgottenTopic { topic, topic_id, partitions }
-fetch::FetchResponse { throttle_time_ms, error_code, session_id, responses, node_endpoints }
-fetch::FetchableTopicResponse { topic, topic_id, partitions }
-fetch::PartitionData { partition_index, error_code, high_watermark, last_stable_offset, log_start_offset, diverging_epoch, current_leader, snapshot_id, aborted_transactions, preferred_read_replica, records }
-fetch::EpochEndOffset { epoch, end_offset }
-fetch::SnapshotId { end_offset, epoch }
-fetch::AbortedTransaction { producer_id, first_offset }
-list_offsets::ListOffsetsRequest { replica_id, isolation_level, topics, timeout_ms }
-list_offsets::ListOffsetsTopic { name, partitions }
-list_offsets::ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }
-list_offsets::ListOffsetsResponse { throttle_time_ms, topics }
-list_offsets::ListOffsetsTopicResponse { name, partitions }
-list_offsets::ListOffsetsPartitionResponse { partition_index, error_code, timestamp, offset, leader_epoch }
-metadata::MetadataRequest { topics, allow_auto_topic_creation, include_cluster_authorized_operations, include_topic_authorized_operations }
-metadata::MetadataRequestTopic { topic_id, name }
-metadata::MetadataResponse { throttle_time_ms, brokers, cluster_id, controller_id, topics, cluster_authorized_operations, error_code }
-metadata::MetadataResponseBroker { node_id, host, port, rack }
-metadata::MetadataResponseTopic { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations }
-metadata::MetadataResponsePartition { error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, offline_replicas }
-api_versions::ApiVersionsRequest { client_software_name, client_software_version }
-api_versions::ApiVersionsResponse { error_code, api_keys, throttle_time_ms, supported_features, finalized_features_epoch, finalized_features, zk_migration_ready }
-api_versions::ApiVersion { api_key, min_version, max_version }
-api_versions::SupportedFeatureKey { name, min_version, max_version }
-api_versions::FinalizedFeatureKey { name, max_version_level, min_version_level }
-create_topics::CreateTopicsRequest { topics, timeout_ms, validate_only }
-create_topics::CreatableTopic { name, num_partitions, replication_factor, assignments, configs }
-create_topics::CreatableReplicaAssignment { partition_index, broker_ids }
-create_topics::CreatableTopicConfig { name, value }
-create_topics::CreateTopicsResponse { throttle_time_ms, topics }
-create_topics::CreatableTopicResult { name, topic_id, error_code, error_message, topic_config_error_code, num_partitions, replication_factor, configs }
-create_topics::CreatableTopicConfigs { name, value, read_only, config_source, is_sensitive }
-delete_topics::DeleteTopicsRequest { topics, topic_names, timeout_ms }
-delete_topics::DeleteTopicState { name, topic_id }
-delete_topics::DeleteTopicsResponse { throttle_time_ms, responses }
-delete_topics::DeletableTopicResult { name, topic_id, error_code, error_message }
-delete_records::DeleteRecordsRequest { topics, timeout_ms }
-delete_records::DeleteRecordsTopic { name, partitions }
-delete_records::DeleteRecordsPartition { partition_index, offset }
-delete_records::DeleteRecordsResponse { throttle_time_ms, topics }
-delete_records::DeleteRecordsTopicResult { name, partitions }
-delete_records::DeleteRecordsPartitionResult { partition_index, low_watermark, error_code }
-init_producer_id::InitProducerIdRequest { transactional_id, transaction_timeout_ms, producer_id, producer_epoch }
-init_producer_id::InitProducerIdResponse { throttle_time_ms, error_code, producer_id, producer_epoch }
-offset_for_leader_epoch::OffsetForLeaderEpochRequest { replica_id, topics }
-offset_for_leader_epoch::OffsetForLeaderTopic { topic, partitions }
-offset_for_leader_epoch::OffsetForLeaderPartition { partition, current_leader_epoch, leader_epoch }
-offset_for_leader_epoch::OffsetForLeaderEpochResponse { throttle_time_ms, topics }
-offset_for_leader_epoch::OffsetForLeaderTopicResult { topic, partitions }
-offset_for_leader_epoch::EpochEndOffset { error_code, partition, leader_epoch, end_offset }
-describe_configs::DescribeConfigsRequest { resources, include_synonyms, include_documentation }
-describe_configs::DescribeConfigsResource { resource_type, resource_name, configuration_keys }
-describe_configs::DescribeConfigsResponse { throttle_time_ms, results }
-describe_configs::DescribeConfigsResult { error_code, error_message, resource_type, resource_name, configs }
-describe_configs::DescribeConfigsResourceResult { name, value, read_only, config_source, is_sensitive, synonyms, config_type, documentation }
-describe_configs::DescribeConfigsSynonym { name, value, source }
-alter_configs::AlterConfigsRequest { resources, validate_only }
-alter_configs::AlterConfigsResource { resource_type, resource_name, configs }
-alter_configs::AlterableConfig { name, value }
-alter_configs::AlterConfigsResponse { throttle_time_ms, responses }
-alter_configs::AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name }
-describe_log_dirs::DescribeLogDirsRequest { topics }
-describe_log_dirs::DescribableLogDirTopic { topic, partitions }
-describe_log_dirs::DescribeLogDirsResponse { throttle_time_ms, error_code, results }
-describe_log_dirs::DescribeLogDirsResult { error_code, log_dir, topics, total_bytes, usable_bytes, is_cordoned }
-describe_log_dirs::DescribeLogDirsTopic { name, partitions }
-describe_log_dirs::DescribeLogDirsPartition { partition_index, partition_size, offset_lag, is_future_key }
-create_partitions::CreatePartitionsRequest { topics, timeout_ms, validate_only }
-create_partitions::CreatePartitionsTopic { name, count, assignments }
-create_partitions::CreatePartitionsAssignment { broker_ids }
-create_partitions::CreatePartitionsResponse { throttle_time_ms, results }
-create_partitions::CreatePartitionsTopicResult { name, error_code, error_message }
-incremental_alter_configs::IncrementalAlterConfigsRequest { resources, validate_only }
-incremental_alter_configs::AlterConfigsResource { resource_type, resource_name, configs }
-incremental_alter_configs::AlterableConfig { name, config_operation, value }
-incremental_alter_configs::IncrementalAlterConfigsResponse { throttle_time_ms, responses }
-describe_cluster::DescribeClusterRequest { include_cluster_authorized_operations, endpoint_type, include_fenced_brokers }
-describe_cluster::DescribeClusterResponse { throttle_time_ms, error_code, error_message, endpoint_type, cluster_id, controller_id, brokers, cluster_authorized_operations }
-describe_cluster::DescribeClusterBroker { broker_id, host, port, rack, is_fenced }
-describe_topic_partitions::DescribeTopicPartitionsRequest { topics, response_partition_limit, cursor }
-describe_topic_partitions::TopicRequest { name }
-describe_topic_partitions::Cursor { topic_name, partition_index }
-describe_topic_partitions::DescribeTopicPartitionsResponse { throttle_time_ms, topics, next_cursor }
-describe_topic_partitions::DescribeTopicPartitionsResponseTopic { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations }
-describe_topic_partitions::DescribeTopicPartitionsResponsePartition { error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, eligible_leader_replicas, last_known_elr, offline_replicas }}
+    produce::LeaderIdAndEpoch { leader_id, leader_epoch }
+    produce::NodeEndpoint { node_id, host, port, rack }
+    produce::ProduceRequest { transactional_id, acks, timeout_ms, topic_data }
+    produce::TopicProduceData { name, topic_id, partition_data }
+    produce::PartitionProduceData { index, records }
+    produce::ProduceResponse { responses, throttle_time_ms, node_endpoints }
+    produce::TopicProduceResponse { name, topic_id, partition_responses }
+    produce::PartitionProduceResponse {
+        index, error_code, base_offset, log_append_time_ms, log_start_offset, record_errors, error_message,
+        current_leader
+    }
+    produce::BatchIndexAndErrorMessage { batch_index, batch_index_error_message }
+    fetch::FetchRequest {
+        cluster_id, replica_id, replica_state, max_wait_ms, min_bytes, max_bytes, isolation_level,
+        session_id, session_epoch, topics, forgotten_topics_data, rack_id
+    }
+    fetch::ReplicaState { replica_id, replica_epoch }
+    fetch::FetchTopic { topic, topic_id, partitions }
+    fetch::FetchPartition {
+        partition, current_leader_epoch, fetch_offset, last_fetched_epoch, log_start_offset,
+        partition_max_bytes, replica_directory_id, high_watermark
+    }
+    fetch::ForgottenTopic { topic, topic_id, partitions }
+    fetch::FetchResponse { throttle_time_ms, error_code, session_id, responses, node_endpoints }
+    fetch::FetchableTopicResponse { topic, topic_id, partitions }
+    fetch::PartitionData {
+        partition_index, error_code, high_watermark, last_stable_offset, log_start_offset, diverging_epoch,
+        current_leader, snapshot_id, aborted_transactions, preferred_read_replica, records
+    }
+    fetch::EpochEndOffset { epoch, end_offset }
+    fetch::SnapshotId { end_offset, epoch }
+    fetch::AbortedTransaction { producer_id, first_offset }
+    list_offsets::ListOffsetsRequest { replica_id, isolation_level, topics, timeout_ms }
+    list_offsets::ListOffsetsTopic { name, partitions }
+    list_offsets::ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }
+    list_offsets::ListOffsetsResponse { throttle_time_ms, topics }
+    list_offsets::ListOffsetsTopicResponse { name, partitions }
+    list_offsets::ListOffsetsPartitionResponse {
+        partition_index, error_code, timestamp, offset, leader_epoch
+    }
+    metadata::MetadataRequest {
+        topics, allow_auto_topic_creation, include_cluster_authorized_operations,
+        include_topic_authorized_operations
+    }
+    metadata::MetadataRequestTopic { topic_id, name }
+    metadata::MetadataResponse {
+        throttle_time_ms, brokers, cluster_id, controller_id, topics, cluster_authorized_operations,
+        error_code
+    }
+    metadata::MetadataResponseBroker { node_id, host, port, rack }
+    metadata::MetadataResponseTopic {
+        error_code, name, topic_id, is_internal, partitions, topic_authorized_operations
+    }
+    metadata::MetadataResponsePartition {
+        error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, offline_replicas
+    }
+    api_versions::ApiVersionsRequest { client_software_name, client_software_version }
+    api_versions::ApiVersionsResponse {
+        error_code, api_keys, throttle_time_ms, supported_features, finalized_features_epoch,
+        finalized_features, zk_migration_ready
+    }
+    api_versions::ApiVersion { api_key, min_version, max_version }
+    api_versions::SupportedFeatureKey { name, min_version, max_version }
+    api_versions::FinalizedFeatureKey { name, max_version_level, min_version_level }
+    create_topics::CreateTopicsRequest { topics, timeout_ms, validate_only }
+    create_topics::CreatableTopic { name, num_partitions, replication_factor, assignments, configs }
+    create_topics::CreatableReplicaAssignment { partition_index, broker_ids }
+    create_topics::CreatableTopicConfig { name, value }
+    create_topics::CreateTopicsResponse { throttle_time_ms, topics }
+    create_topics::CreatableTopicResult {
+        name, topic_id, error_code, error_message, topic_config_error_code, num_partitions,
+        replication_factor, configs
+    }
+    create_topics::CreatableTopicConfigs { name, value, read_only, config_source, is_sensitive }
+    delete_topics::DeleteTopicsRequest { topics, topic_names, timeout_ms }
+    delete_topics::DeleteTopicState { name, topic_id }
+    delete_topics::DeleteTopicsResponse { throttle_time_ms, responses }
+    delete_topics::DeletableTopicResult { name, topic_id, error_code, error_message }
+    delete_records::DeleteRecordsRequest { topics, timeout_ms }
+    delete_records::DeleteRecordsTopic { name, partitions }
+    delete_records::DeleteRecordsPartition { partition_index, offset }
+    delete_records::DeleteRecordsResponse { throttle_time_ms, topics }
+    delete_records::DeleteRecordsTopicResult { name, partitions }
+    delete_records::DeleteRecordsPartitionResult { partition_index, low_watermark, error_code }
+    init_producer_id::InitProducerIdRequest {
+        transactional_id, transaction_timeout_ms, producer_id, producer_epoch
+    }
+    init_producer_id::InitProducerIdResponse { throttle_time_ms, error_code, producer_id, producer_epoch }
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest { replica_id, topics }
+    offset_for_leader_epoch::OffsetForLeaderTopic { topic, partitions }
+    offset_for_leader_epoch::OffsetForLeaderPartition { partition, current_leader_epoch, leader_epoch }
+    offset_for_leader_epoch::OffsetForLeaderEpochResponse { throttle_time_ms, topics }
+    offset_for_leader_epoch::OffsetForLeaderTopicResult { topic, partitions }
+    offset_for_leader_epoch::EpochEndOffset { error_code, partition, leader_epoch, end_offset }
+    describe_configs::DescribeConfigsRequest { resources, include_synonyms, include_documentation }
+    describe_configs::DescribeConfigsResource { resource_type, resource_name, configuration_keys }
+    describe_configs::DescribeConfigsResponse { throttle_time_ms, results }
+    describe_configs::DescribeConfigsResult {
+        error_code, error_message, resource_type, resource_name, configs
+    }
+    describe_configs::DescribeConfigsResourceResult {
+        name, value, read_only, config_source, is_sensitive, synonyms, config_type, documentation
+    }
+    describe_configs::DescribeConfigsSynonym { name, value, source }
+    alter_configs::AlterConfigsRequest { resources, validate_only }
+    alter_configs::AlterConfigsResource { resource_type, resource_name, configs }
+    alter_configs::AlterableConfig { name, value }
+    alter_configs::AlterConfigsResponse { throttle_time_ms, responses }
+    alter_configs::AlterConfigsResourceResponse { error_code, error_message, resource_type, resource_name }
+    describe_log_dirs::DescribeLogDirsRequest { topics }
+    describe_log_dirs::DescribableLogDirTopic { topic, partitions }
+    describe_log_dirs::DescribeLogDirsResponse { throttle_time_ms, error_code, results }
+    describe_log_dirs::DescribeLogDirsResult {
+        error_code, log_dir, topics, total_bytes, usable_bytes, is_cordoned
+    }
+    describe_log_dirs::DescribeLogDirsTopic { name, partitions }
+    describe_log_dirs::DescribeLogDirsPartition { partition_index, partition_size, offset_lag, is_future_key }
+    create_partitions::CreatePartitionsRequest { topics, timeout_ms, validate_only }
+    create_partitions::CreatePartitionsTopic { name, count, assignments }
+    create_partitions::CreatePartitionsAssignment { broker_ids }
+    create_partitions::CreatePartitionsResponse { throttle_time_ms, results }
+    create_partitions::CreatePartitionsTopicResult { name, error_code, error_message }
+    incremental_alter_configs::IncrementalAlterConfigsRequest { resources, validate_only }
+    incremental_alter_configs::AlterConfigsResource { resource_type, resource_name, configs }
+    incremental_alter_configs::AlterableConfig { name, config_operation, value }
+    incremental_alter_configs::IncrementalAlterConfigsResponse { throttle_time_ms, responses }
+    describe_cluster::DescribeClusterRequest {
+        include_cluster_authorized_operations, endpoint_type, include_fenced_brokers
+    }
+    describe_cluster::DescribeClusterResponse {
+        throttle_time_ms, error_code, error_message, endpoint_type, cluster_id, controller_id, brokers,
+        cluster_authorized_operations
+    }
+    describe_cluster::DescribeClusterBroker { broker_id, host, port, rack, is_fenced }
+    describe_topic_partitions::DescribeTopicPartitionsRequest { topics, response_partition_limit, cursor }
+    describe_topic_partitions::TopicRequest { name }
+    describe_topic_partitions::Cursor { topic_name, partition_index }
+    describe_topic_partitions::DescribeTopicPartitionsResponse { throttle_time_ms, topics, next_cursor }
+    describe_topic_partitions::DescribeTopicPartitionsResponseTopic {
+        error_code, name, topic_id, is_internal, partitions, topic_authorized_operations
+    }
+    describe_topic_partitions::DescribeTopicPartitionsResponsePartition {
+        error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes,
+        eligible_leader_replicas, last_known_elr, offline_replicas
+    }
+}

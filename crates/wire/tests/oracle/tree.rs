@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// A printed value without what tells the two codecs apart: newtypes, `Some` and the spelling of UUIDs are gone, and
-/// what is empty or null is [`Tree::Nothing`] (the bytes say which of them it was).
+/// A printed value without what tells the two codecs apart: newtypes, `Some` and the spelling of UUIDs are
+/// gone, and what is empty or null is [`Tree::Nothing`] (the bytes say which of them it was).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tree {
     Nothing,
