@@ -1,0 +1,180 @@
+//! Frames off a connection.
+//!
+//! Small requests are read on the stack, many at a time, and copied once into memory of their exact size; the bytes of a
+//! large one are received where they stay. Between requests nothing is held.
+
+use crate::budget::{Budget, Charge};
+use bytes::{BufMut, Bytes, BytesMut};
+use highwater_wire::{FrameError, frame_length};
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+/// What is read at once while requests are small.
+const READ_BYTES: usize = 16 << 10;
+/// What is read at once after a large request, which another one most often follows: little of it need be copied.
+const SHORT_READ_BYTES: usize = 512;
+/// The largest frame that is taken out of what was read on the stack.
+const SMALL_FRAME_BYTES: usize = 8 << 10;
+/// The memory that a large frame starts with. More is taken only as its bytes arrive: a length is only a claim.
+const FIRST_FRAME_BYTES: usize = 1 << 20;
+/// The length in front of a frame.
+const PREFIX_BYTES: usize = 4;
+
+/// Why no more frames come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("the peer closed the connection in the middle of a request")]
+    PartialFrame,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A request's bytes.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// The frame without its length.
+    pub(super) frame: Bytes,
+    /// What it takes of the memory of all connections. None for a small one that is alone.
+    pub(super) charge: Option<Charge>,
+}
+
+/// What has been read and not been taken.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    /// Whole small frames and the begin of one more.
+    carry: BytesMut,
+    /// A large frame on its way.
+    large: Option<Large>,
+    /// Whether the last frame was large.
+    after_large: bool,
+    /// All bytes ever read.
+    received: u64,
+}
+
+#[derive(Debug)]
+struct Large {
+    buffer: BytesMut,
+    length: usize,
+    charge: Charge,
+}
+
+impl Input {
+    /// All bytes ever read.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether memory of all connections is kept for a request that has not wholly arrived.
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.large.is_some()
+    }
+
+    /// How much memory is held.
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.carry.capacity() + self.large.as_ref().map_or(0, |large| large.buffer.capacity())
+    }
+
+    /// The next request; None at the end of the stream. `alone` says that nothing else of this connection is in work:
+    /// a small frame is then free of charge, so that small requests always get through.
+    pub(super) fn poll_frame<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        max_frame_bytes: usize,
+        budget: &Arc<Budget>,
+        alone: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Received>, InputError>> {
+        loop {
+            if self.large.is_some() {
+                return self.poll_large(stream, cx).map_ok(Some);
+            }
+            if let Some(prefix) = self.carry.first_chunk::<PREFIX_BYTES>() {
+                let length = frame_length(*prefix, max_frame_bytes)?;
+                if self.carry.len() - PREFIX_BYTES >= length {
+                    let charge = match alone && length <= SMALL_FRAME_BYTES {
+                        true => None,
+                        false => Some(ready!(budget.poll_take(length, cx))),
+                    };
+                    return Poll::Ready(Ok(Some(self.take_small(length, charge))));
+                }
+                if length > SMALL_FRAME_BYTES {
+                    let charge = ready!(budget.poll_take(length, cx));
+                    self.start_large(length, charge);
+                    continue;
+                }
+            }
+            if ready!(self.poll_carry(stream, cx))? == 0 {
+                return Poll::Ready(match self.carry.is_empty() {
+                    true => Ok(None),
+                    false => Err(InputError::PartialFrame),
+                });
+            }
+        }
+    }
+
+    fn take_small(&mut self, length: usize, charge: Option<Charge>) -> Received {
+        self.after_large = false;
+        let mut frame = self.carry.split_to(PREFIX_BYTES + length).freeze();
+        if self.carry.is_empty() {
+            // The rest of the memory belongs to frames that were taken: do not keep it alive.
+            self.carry = BytesMut::new();
+        }
+        let frame = frame.split_off(PREFIX_BYTES);
+        Received { frame, charge }
+    }
+
+    fn start_large(&mut self, length: usize, charge: Charge) {
+        let mut buffer = BytesMut::with_capacity(length.min(FIRST_FRAME_BYTES));
+        buffer.extend_from_slice(&self.carry[PREFIX_BYTES..]);
+        self.carry = BytesMut::new();
+        self.large = Some(Large { buffer, length, charge });
+    }
+
+    fn poll_large<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Received, InputError>> {
+        let large = self.large.as_mut().expect("the caller has seen it");
+        while large.buffer.len() < large.length {
+            let filled = large.buffer.len();
+            if filled == large.buffer.capacity() {
+                large.buffer.reserve(filled.min(large.length - filled));
+            }
+            let room = (large.buffer.capacity() - filled).min(large.length - filled);
+            let mut space = (&mut large.buffer).limit(room);
+            let count = ready!(pin!(stream.read_buf(&mut space)).poll(cx))?;
+            if count == 0 {
+                return Poll::Ready(Err(InputError::PartialFrame));
+            }
+            self.received += count as u64;
+        }
+        self.after_large = true;
+        let large = self.large.take().expect("the caller has seen it");
+        Poll::Ready(Ok(Received { frame: large.buffer.freeze(), charge: Some(large.charge) }))
+    }
+
+    /// Reads what is there, and how much that was.
+    fn poll_carry<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::<u8>::uninit(); READ_BYTES];
+        let room = if self.after_large && self.carry.is_empty() { SHORT_READ_BYTES } else { READ_BYTES };
+        let mut into = ReadBuf::uninit(&mut space[..room]);
+        ready!(Pin::new(stream).poll_read(cx, &mut into))?;
+        let read = into.filled();
+        self.carry.extend_from_slice(read);
+        self.received += read.len() as u64;
+        Poll::Ready(Ok(read.len()))
+    }
+}

@@ -1,0 +1,438 @@
+//! One connection: requests in, answers out.
+//!
+//! A connection is one task and one state machine: there is no hop to another task between a request's bytes and its
+//! answer. Requests are begun in the order in which they arrive and may end in any; their answers are sent in the order
+//! of the requests. What may pile up is bounded: requests in work, answers not taken, and memory, which all connections
+//! share. A connection that is over its bounds is not read from, and holds up nobody else.
+
+mod input;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use crate::dispatch;
+use crate::link::Link;
+use crate::response::{Answer, Outcome, Response, Work};
+use crate::state::Shared;
+use highwater_env::{Env, Network, Sleep};
+use highwater_types::Instant;
+use highwater_wire::ApiKey;
+use input::{Input, InputError, Received};
+use output::Output;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// The streams of an environment.
+pub(crate) type StreamOf<E> = <<E as Env>::Network as Network>::Stream;
+
+/// How many times a connection goes round before it lets other tasks run.
+const ROUNDS: usize = 16;
+/// How many requests are begun in one round before answers are sent.
+const REQUESTS_PER_ROUND: usize = 64;
+/// Answers in memory above this size are counted against the memory of all connections.
+const CHARGED_ANSWER_BYTES: usize = 64 << 10;
+
+/// One connection. Ends when it is closed and nothing that it began is left in the middle.
+pub(crate) struct Connection<E: Env> {
+    shared: Arc<Shared<E>>,
+    link: Arc<Link>,
+    number: u64,
+    /// None once it is closed.
+    stream: Option<StreamOf<E>>,
+    /// What operations are woken by.
+    waker: Waker,
+    /// What the link wakes this task by.
+    task: Option<Waker>,
+    input: Input,
+    /// A request that has arrived and may not be begun yet.
+    waiting: Option<Received>,
+    slots: VecDeque<Slot<E>>,
+    /// How many of them are fetches in work.
+    fetches: usize,
+    /// The bytes in memory of answers that are behind one that is not there yet.
+    ready_bytes: usize,
+    output: Output<E>,
+    phase: Phase,
+    timer: Option<(Instant, Sleep)>,
+    /// When bytes last moved.
+    last_progress: Instant,
+    /// The bytes that moved until then, and of which the metrics know.
+    counted: (u64, u64, u64),
+}
+
+/// Whether requests are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// No more requests; answers of those that were begun are sent, until this instant.
+    Ending(Instant),
+    /// The peer is gone; only what must not be left in the middle goes on.
+    Gone,
+}
+
+/// The place of a request in the order of answers.
+enum Slot<E: Env> {
+    Working {
+        work: Work<E>,
+        /// Whether it must run to its end.
+        finish: bool,
+        fetch: bool,
+        /// Whether its answer is not sent: one before it will never be.
+        mute: bool,
+    },
+    Ready(Response<E>),
+    Silent,
+}
+
+/// Why a connection is closed.
+enum End {
+    /// The peer sent what cannot be understood or is not served.
+    Protocol(String),
+    /// The peer sends no more.
+    Finished,
+    /// The connection is broken, and not worth a warning.
+    Broken,
+    Idle,
+    Stalled,
+}
+
+impl<E: Env> Connection<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, link: Arc<Link>, number: u64, stream: StreamOf<E>) -> Self {
+        shared.metrics.connections_accepted.one();
+        shared.metrics.connections_open.up();
+        Self {
+            waker: Waker::from(Arc::clone(&link)),
+            last_progress: link.now(),
+            shared,
+            link,
+            number,
+            stream: Some(stream),
+            task: None,
+            input: Input::default(),
+            waiting: None,
+            slots: VecDeque::new(),
+            fetches: 0,
+            ready_bytes: 0,
+            output: Output::default(),
+            phase: Phase::Open,
+            timer: None,
+            counted: (0, 0, 0),
+        }
+    }
+
+    /// Goes once through all that could be done; says whether anything was.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let now = self.shared.env.clock().now();
+        self.link.set_now(now);
+        if self.phase == Phase::Open && self.shared.stop.is_raised() {
+            self.finish_up();
+        }
+        let mut progress = self.link.take_woken() && self.poll_work()?;
+        progress |= self.poll_requests(cx)?;
+        progress |= self.poll_output(cx)?;
+        if self.count_moved() {
+            self.last_progress = now;
+        }
+        Ok(progress)
+    }
+
+    /// Looks at every request in work.
+    fn poll_work(&mut self) -> Result<bool, End> {
+        let mut cx = Context::from_waker(&self.waker);
+        let mut progress = false;
+        let mut refused = None;
+        for slot in &mut self.slots {
+            let Slot::Working { work, fetch, mute, .. } = slot else { continue };
+            let Poll::Ready(outcome) = work.as_mut().poll(&mut cx) else { continue };
+            self.fetches -= usize::from(*fetch);
+            progress = true;
+            *slot = match outcome {
+                Outcome::Respond(response) if !*mute => {
+                    self.ready_bytes += response.memory_bytes();
+                    Slot::Ready(response)
+                }
+                Outcome::Respond(_) | Outcome::Silent => Slot::Silent,
+                Outcome::Close(reason) => {
+                    refused.get_or_insert(reason);
+                    Slot::Silent
+                }
+            };
+        }
+        refused.map_or(Ok(progress), |reason| Err(End::Protocol(reason)))
+    }
+
+    /// Begins requests, as many as may be.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = false;
+        for _ in 0..REQUESTS_PER_ROUND {
+            let Some(received) = self.poll_request(cx)? else { break };
+            progress = true;
+            self.begin(received)?;
+        }
+        Ok(progress)
+    }
+
+    /// The next request that may be begun now.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<Option<Received>, End> {
+        let limits = &self.shared.config.limits;
+        if self.phase != Phase::Open
+            || self.link.is_held()
+            || self.slots.len() >= limits.in_flight_requests
+            || self.ready_bytes + self.output.memory_bytes() > limits.unsent_bytes
+        {
+            return Ok(None);
+        }
+        if self.waiting.is_none() {
+            let Some(stream) = &mut self.stream else { return Ok(None) };
+            let max_frame_bytes = usize::try_from(self.shared.settings.socket_request_max_bytes).unwrap_or(0);
+            let alone = self.slots.is_empty();
+            match self.input.poll_frame(stream, max_frame_bytes, &self.shared.budget, alone, cx) {
+                Poll::Pending => return Ok(None),
+                Poll::Ready(Ok(Some(received))) => self.waiting = Some(received),
+                Poll::Ready(Ok(None)) => return Err(End::Finished),
+                Poll::Ready(Err(InputError::Io(_) | InputError::PartialFrame)) => return Err(End::Broken),
+                Poll::Ready(Err(error @ InputError::Frame(_))) => return Err(End::Protocol(error.to_string())),
+            }
+        }
+        // The answers of two fetches may each be as large as a fetch may be: one of them at a time.
+        let is_fetch = |received: &Received| dispatch::peek_api(&received.frame) == Some(ApiKey::FETCH);
+        if self.fetches > 0 && self.waiting.as_ref().is_some_and(is_fetch) {
+            return Ok(None);
+        }
+        Ok(self.waiting.take())
+    }
+
+    fn begin(&mut self, received: Received) -> Result<(), End> {
+        let fetch = dispatch::peek_api(&received.frame) == Some(ApiKey::FETCH);
+        let outcome = match dispatch::begin(&self.shared, &self.link, received.frame, received.charge) {
+            Answer::Ready(outcome) => outcome,
+            Answer::Pending { mut work, finish } => {
+                match work.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+                    Poll::Ready(outcome) => outcome,
+                    Poll::Pending => {
+                        self.fetches += usize::from(fetch);
+                        self.slots.push_back(Slot::Working { work, finish, fetch, mute: false });
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        match outcome {
+            Outcome::Respond(response) if self.slots.is_empty() => self.send(response),
+            Outcome::Respond(response) => {
+                self.ready_bytes += response.memory_bytes();
+                self.slots.push_back(Slot::Ready(response));
+            }
+            Outcome::Silent => {}
+            Outcome::Close(reason) => return Err(End::Protocol(reason)),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, mut response: Response<E>) {
+        if self.stream.is_none() {
+            return;
+        }
+        let bytes = response.memory_bytes();
+        if bytes > CHARGED_ANSWER_BYTES && response.charge.is_none() {
+            response.charge = Some(self.shared.budget.overdraw(bytes));
+        }
+        self.output.push(response);
+    }
+
+    /// Sends what is to be sent next.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = false;
+        while !matches!(self.slots.front(), None | Some(Slot::Working { .. })) {
+            progress = true;
+            if let Some(Slot::Ready(response)) = self.slots.pop_front() {
+                self.ready_bytes -= response.memory_bytes();
+                self.send(response);
+            }
+        }
+        let Some(stream) = &mut self.stream else { return Ok(progress) };
+        if self.output.is_empty() {
+            return Ok(progress);
+        }
+        let before = self.output.sent();
+        match self.output.poll_send(stream, cx) {
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(progress || self.output.sent() > before),
+            Poll::Ready(Err(error)) => {
+                if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                    tracing::error!(peer = %self.link.peer, "connection closed: {error}");
+                }
+                Err(End::Broken)
+            }
+        }
+    }
+
+    /// Tells the metrics of bytes that moved; says whether any did.
+    fn count_moved(&mut self) -> bool {
+        let now = (self.input.received(), self.output.sent(), self.output.sent_from_files());
+        if now == self.counted {
+            return false;
+        }
+        let metrics = &self.shared.metrics;
+        metrics.received_bytes.add(now.0 - self.counted.0);
+        metrics.sent_bytes.add(now.1 - self.counted.1);
+        if now.2 > self.counted.2 {
+            metrics.sent_file_bytes.add(now.2 - self.counted.2);
+        }
+        self.counted = now;
+        true
+    }
+
+    /// The instant at which the connection is closed if nothing moves until then.
+    fn patience(&self) -> Option<(Instant, End)> {
+        let limits = &self.shared.config.limits;
+        if let Phase::Ending(deadline) = self.phase {
+            return Some((deadline, End::Stalled));
+        }
+        let idle = Duration::from_millis(self.shared.settings.connections_max_idle_ms.unsigned_abs());
+        if !self.output.is_empty() {
+            Some((self.last_progress.after(limits.stall), End::Stalled))
+        } else if !self.slots.is_empty() || self.waiting.is_some() {
+            // Whatever is in work has its own deadline.
+            None
+        } else if self.input.keeps_memory() {
+            Some((self.last_progress.after(limits.stall.min(idle)), End::Stalled))
+        } else {
+            Some((self.last_progress.after(idle), End::Idle))
+        }
+    }
+
+    /// Waits for the next instant at which something is due. Ready when it has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let patience = if self.phase == Phase::Gone { None } else { self.patience() };
+        let due = match &patience {
+            Some((at, _)) => self.link.earliest_deadline().min(*at),
+            None => self.link.earliest_deadline(),
+        };
+        if due == Instant(u64::MAX) {
+            return Poll::Pending;
+        }
+        // A timer that goes off early costs one look: setting another one for every change would cost more.
+        if self.timer.as_ref().is_none_or(|(at, _)| *at > due) {
+            self.timer = Some((due, self.shared.env.clock().sleep_until(due)));
+        }
+        let Some((_, sleep)) = &mut self.timer else { return Poll::Pending };
+        if sleep.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        self.link.ring();
+        match patience {
+            Some((at, end)) if self.shared.env.clock().now() >= at => Poll::Ready(Err(end)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Takes no more requests; the answers of those that were begun are still sent, up to the first one that would have
+    /// to be waited for at leisure.
+    fn finish_up(&mut self) {
+        let deadline = self.shared.env.clock().now().after(self.shared.config.limits.shutdown_grace);
+        self.phase = Phase::Ending(deadline);
+        self.waiting = None;
+        self.input = Input::default();
+        self.counted.0 = 0;
+        if let Some(first) =
+            self.slots.iter().position(|slot| matches!(slot, Slot::Working { finish: false, .. }))
+        {
+            for mut slot in self.slots.split_off(first) {
+                match &mut slot {
+                    Slot::Working { finish: true, mute, .. } => {
+                        *mute = true;
+                        self.slots.push_back(slot);
+                    }
+                    Slot::Ready(response) => self.ready_bytes -= response.memory_bytes(),
+                    Slot::Working { .. } | Slot::Silent => {}
+                }
+            }
+        }
+    }
+
+    /// Closes the connection. Requests that must run to their end still do.
+    fn hang_up(&mut self) {
+        self.phase = Phase::Gone;
+        self.stream = None;
+        self.timer = None;
+        self.waiting = None;
+        self.input = Input::default();
+        self.output = Output::default();
+        self.counted = (0, 0, 0);
+        self.ready_bytes = 0;
+        self.slots.retain(|slot| matches!(slot, Slot::Working { finish: true, .. }));
+        self.link.ring();
+    }
+
+    fn end(&mut self, end: End) {
+        self.count_moved();
+        let metrics = &self.shared.metrics;
+        match end {
+            End::Protocol(reason) => {
+                metrics.protocol_errors.one();
+                self.shared.warn_of_peer(self.link.peer, &reason);
+                self.finish_up();
+            }
+            End::Finished if self.phase == Phase::Open => self.finish_up(),
+            End::Finished | End::Broken => self.hang_up(),
+            End::Idle => {
+                metrics.connections_idle.one();
+                self.hang_up();
+            }
+            End::Stalled => {
+                metrics.connections_stalled.one();
+                self.hang_up();
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.phase != Phase::Open && self.slots.is_empty() && self.output.is_empty()
+    }
+}
+
+impl<E: Env> Future for Connection<E> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if this.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
+            this.link.set_task(cx.waker());
+            this.task = Some(cx.waker().clone());
+        }
+        for _ in 0..ROUNDS {
+            let progress = match this.round(cx) {
+                Ok(progress) => progress,
+                Err(end) => {
+                    this.end(end);
+                    true
+                }
+            };
+            if this.is_done() {
+                return Poll::Ready(());
+            }
+            if progress {
+                continue;
+            }
+            match this.poll_timer(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => this.end(end),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<E: Env> Drop for Connection<E> {
+    fn drop(&mut self) {
+        self.shared.metrics.connections_open.down();
+        self.shared.connections.leave(self.number);
+    }
+}

@@ -1,0 +1,167 @@
+//! Answers onto a connection.
+
+use crate::budget::Charge;
+use crate::response::{FileOf, FileRange, Response};
+use bytes::{Buf, Bytes};
+use highwater_env::{Env, Stream};
+use highwater_wire::Segment;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// How many pieces go into one write.
+const PIECES_PER_WRITE: usize = 64;
+/// For how many pieces a connection keeps room.
+const PIECES_KEPT: usize = 8;
+
+/// A piece of the stream of answers.
+enum Piece<F> {
+    Bytes(Bytes),
+    File(FileRange<F>),
+    /// The end of an answer that takes memory of all connections.
+    Release(Charge),
+}
+
+/// Answers that wait to be taken, in order.
+pub(super) struct Output<E: Env> {
+    pieces: VecDeque<Piece<FileOf<E>>>,
+    /// Their bytes in memory.
+    memory_bytes: usize,
+    sent: u64,
+    sent_from_files: u64,
+}
+
+impl<E: Env> Default for Output<E> {
+    fn default() -> Self {
+        Self { pieces: VecDeque::new(), memory_bytes: 0, sent: 0, sent_from_files: 0 }
+    }
+}
+
+impl<E: Env> Output<E> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// How many bytes of answers are in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// All bytes ever sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of them came straight from files.
+    pub(super) fn sent_from_files(&self) -> u64 {
+        self.sent_from_files
+    }
+
+    /// Adds an answer.
+    pub(super) fn push(&mut self, response: Response<E>) {
+        self.memory_bytes += response.memory_bytes();
+        let mut files = response.files.into_iter().map(Some).collect::<smallvec::SmallVec<[_; 1]>>();
+        for segment in response.frame.segments {
+            match segment {
+                Segment::Bytes(bytes) => self.pieces.push_back(Piece::Bytes(bytes)),
+                Segment::External { id, .. } => {
+                    let range = files[id as usize].take().expect("each range is sent once");
+                    self.pieces.push_back(Piece::File(range));
+                }
+            }
+        }
+        if let Some(charge) = response.charge {
+            self.pieces.push_back(Piece::Release(charge));
+        }
+    }
+
+    /// Sends as much as the peer takes. Ready when all is sent.
+    pub(super) fn poll_send<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: Stream<File = FileOf<E>>,
+    {
+        loop {
+            match self.pieces.front_mut() {
+                None => {
+                    // An idle connection holds next to nothing.
+                    if self.pieces.capacity() > PIECES_KEPT {
+                        self.pieces = VecDeque::new();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Some(Piece::Release(_)) => {
+                    self.pieces.pop_front();
+                }
+                Some(Piece::File(range)) => {
+                    let stream = Pin::new(&mut *stream);
+                    let count =
+                        ready!(stream.poll_send_file(cx, &range.file, range.position, range.length))?;
+                    if count == 0 {
+                        // The length of the answer has been sent: there is no way to take it back.
+                        let what = "a file is shorter than the range that is sent from it";
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
+                    }
+                    range.position += count as u64;
+                    range.length -= count;
+                    let done = range.length == 0;
+                    self.sent += count as u64;
+                    self.sent_from_files += count as u64;
+                    if done {
+                        self.pieces.pop_front();
+                    }
+                }
+                Some(Piece::Bytes(_)) => ready!(self.poll_write(stream, cx))?,
+            }
+        }
+    }
+
+    /// Writes the bytes at the front, as many pieces at once as follow each other.
+    fn poll_write<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: Stream<File = FileOf<E>>,
+    {
+        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+        let mut used = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Bytes(bytes) if used < PIECES_PER_WRITE => {
+                    slices[used] = IoSlice::new(bytes);
+                    used += 1;
+                }
+                Piece::Release(_) => {}
+                _ => break,
+            }
+        }
+        let count = match &slices[..used] {
+            [one] => ready!(Pin::new(&mut *stream).poll_write(cx, one))?,
+            many => ready!(Pin::new(&mut *stream).poll_write_vectored(cx, many))?,
+        };
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.sent += count as u64;
+        self.memory_bytes -= count;
+        self.consume(count);
+        Poll::Ready(Ok(()))
+    }
+
+    fn consume(&mut self, mut count: usize) {
+        while count > 0 {
+            match self.pieces.front_mut() {
+                Some(Piece::Bytes(bytes)) if bytes.len() > count => {
+                    bytes.advance(count);
+                    return;
+                }
+                Some(Piece::Bytes(bytes)) => {
+                    count -= bytes.len();
+                    self.pieces.pop_front();
+                }
+                Some(Piece::Release(_)) => {
+                    self.pieces.pop_front();
+                }
+                Some(Piece::File(_)) | None => unreachable!("only bytes in front of a file were written"),
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! From a request's bytes to the handler of its API.
+//!
+//! Kafka closes a connection that asks for an API or version that is not advertised, without an answer; the one
+//! exception is ApiVersions, which is answered in version 0. So it is here.
+
+use crate::budget::Charge;
+use crate::handlers;
+use crate::link::Link;
+use crate::response::{Answer, Outcome, Response};
+use crate::state::Shared;
+use bytes::Bytes;
+use highwater_env::Env;
+use highwater_types::Instant;
+use highwater_wire::{ApiKey, Message, Request, RequestHeader, decode_request_header, encode_response, version_table};
+use std::future::Future;
+use std::sync::Arc;
+
+/// What a handler knows beside the request's body.
+pub(crate) struct Context<E: Env> {
+    /// The node.
+    pub(crate) shared: Arc<Shared<E>>,
+    /// The connection.
+    pub(crate) link: Arc<Link>,
+    /// The request's header.
+    pub(crate) header: RequestHeader,
+    /// When the request was begun.
+    pub(crate) begun: Instant,
+}
+
+impl<E: Env> Context<E> {
+    /// The version of the request and its answer.
+    pub(crate) fn version(&self) -> i16 {
+        self.header.api_version
+    }
+
+    /// The answer as bytes.
+    pub(crate) fn respond<M: Message>(&self, body: &M) -> Outcome<E> {
+        match self.encode(ApiKey(self.header.api_key), self.header.api_version, body) {
+            Ok(response) => Outcome::Respond(response),
+            Err(reason) => Outcome::Close(reason),
+        }
+    }
+
+    /// The answer as bytes, for a caller that adds to it.
+    pub(crate) fn encode<M: Message>(&self, key: ApiKey, version: i16, body: &M) -> Result<Response<E>, String> {
+        encode_response(self.header.correlation_id, key, version, body)
+            .map(Response::plain)
+            .map_err(|error| format!("the answer cannot be encoded: {error}"))
+    }
+}
+
+/// The API that a frame asks for, before anything else of it is looked at.
+pub(crate) fn peek_api(frame: &[u8]) -> Option<ApiKey> {
+    frame.first_chunk().map(|key| ApiKey(i16::from_be_bytes(*key)))
+}
+
+/// Begins a request. `charge` is what its frame takes of the memory of all connections.
+pub(crate) fn begin<E: Env>(
+    shared: &Arc<Shared<E>>,
+    link: &Arc<Link>,
+    mut frame: Bytes,
+    charge: Option<Charge>,
+) -> Answer<E> {
+    let header = match decode_request_header(&mut frame) {
+        Ok(header) => header,
+        Err(error) => return Answer::close(error.to_string()),
+    };
+    let key = ApiKey(header.api_key);
+    shared.metrics.requests.of(key).one();
+    let version = header.api_version;
+    let context = Context { shared: Arc::clone(shared), link: Arc::clone(link), header, begun: link.now() };
+    if !is_served(key, version) {
+        if key == ApiKey::API_VERSIONS {
+            return handlers::api_versions::refuse(&context);
+        }
+        return Answer::close(format!("{key} version {version} is not served"));
+    }
+    match key {
+        ApiKey::PRODUCE => handlers::produce::begin(context, frame, charge),
+        ApiKey::FETCH => handlers::fetch::begin(context, frame, charge),
+        ApiKey::API_VERSIONS => handlers::api_versions::begin(&context, frame),
+        ApiKey::METADATA => handlers::metadata::begin(context, frame),
+        ApiKey::LIST_OFFSETS => read(context, frame, handlers::list_offsets::handle),
+        ApiKey::INIT_PRODUCER_ID => change(context, frame, handlers::init_producer_id::handle),
+        ApiKey::OFFSET_FOR_LEADER_EPOCH => read(context, frame, handlers::offset_for_leader_epoch::handle),
+        ApiKey::CREATE_TOPICS => change(context, frame, handlers::create_topics::handle),
+        ApiKey::DELETE_TOPICS => change(context, frame, handlers::delete_topics::handle),
+        ApiKey::CREATE_PARTITIONS => change(context, frame, handlers::create_partitions::handle),
+        ApiKey::DELETE_RECORDS => change(context, frame, handlers::delete_records::handle),
+        ApiKey::DESCRIBE_CONFIGS => read(context, frame, handlers::describe_configs::handle),
+        ApiKey::INCREMENTAL_ALTER_CONFIGS => change(context, frame, handlers::incremental_alter_configs::handle),
+        ApiKey::ALTER_CONFIGS => change(context, frame, handlers::alter_configs::handle),
+        ApiKey::DESCRIBE_CLUSTER => read(context, frame, handlers::describe_cluster::handle),
+        ApiKey::DESCRIBE_TOPIC_PARTITIONS => read(context, frame, handlers::describe_topic_partitions::handle),
+        ApiKey::DESCRIBE_LOG_DIRS => read(context, frame, handlers::describe_log_dirs::handle),
+        _ => Answer::close(format!("{key} is advertised but not served")),
+    }
+}
+
+fn is_served(key: ApiKey, version: i16) -> bool {
+    version_table().iter().any(|served| served.key == key && (served.first..=served.last).contains(&version))
+}
+
+/// A request that changes nothing: dropped in the middle when its client goes away.
+fn read<E, R, F>(context: Context<E>, body: Bytes, handler: impl FnOnce(Arc<Context<E>>, R) -> F) -> Answer<E>
+where
+    E: Env,
+    R: Request,
+    F: Future<Output = R::Response> + Send + 'static,
+{
+    run(context, body, handler, false)
+}
+
+/// A request that changes something: runs to its end even when its client goes away.
+fn change<E, R, F>(context: Context<E>, body: Bytes, handler: impl FnOnce(Arc<Context<E>>, R) -> F) -> Answer<E>
+where
+    E: Env,
+    R: Request,
+    F: Future<Output = R::Response> + Send + 'static,
+{
+    run(context, body, handler, true)
+}
+
+fn run<E, R, F>(
+    context: Context<E>,
+    body: Bytes,
+    handler: impl FnOnce(Arc<Context<E>>, R) -> F,
+    finish: bool,
+) -> Answer<E>
+where
+    E: Env,
+    R: Request,
+    F: Future<Output = R::Response> + Send + 'static,
+{
+    let request = match R::decode_body(body, context.version()) {
+        Ok(request) => request,
+        Err(error) => return Answer::close(error.to_string()),
+    };
+    let context = Arc::new(context);
+    let response = handler(Arc::clone(&context), request);
+    Answer::Pending { work: Box::pin(async move { context.respond(&response.await) }), finish }
+}

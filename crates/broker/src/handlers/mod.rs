@@ -1,0 +1,26 @@
+//! One file per API.
+//!
+//! A handler of an ordinary API is `async fn handle(context: Arc<Context<E>>, request: R) -> R::Response`, named in
+//! [`crate::dispatch`], where it is told whether it may be dropped when its client goes away. The few on the hot path
+//! take the body's bytes and give an [`Answer`](crate::response::Answer).
+
+pub(crate) mod admin;
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_records;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod incremental_alter_configs;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
+
+mod produce_old;

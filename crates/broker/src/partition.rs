@@ -1,0 +1,106 @@
+//! One partition that this node has: its log, its leader epoch and how far it may be read.
+
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use highwater_env::Env;
+use highwater_log::{Log, LogObserver};
+use highwater_types::{LeaderEpoch, LogId, Offset};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// One partition that this node has.
+///
+/// With a single replica the high watermark is the end of what this node's disk holds for certain, or, for a topic
+/// whose durability is `replicated`, of what its page cache holds.
+pub(crate) struct Partition<E: Env> {
+    id: LogId,
+    log: Log<E>,
+    leader_epoch: AtomicI32,
+    tracker: Arc<Tracker<E>>,
+}
+
+/// What the log tells of its progress. The log holds this and not the partition, which holds the log.
+struct Tracker<E> {
+    progress: Arc<Progress<E>>,
+    /// Whether a record counts when it is synced; else when it is appended.
+    sync: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl<E: Env> LogObserver for Tracker<E> {
+    fn advanced(&self, _log: LogId, end: Offset, synced: Offset) {
+        self.progress.advance(if self.sync.load(Ordering::Relaxed) { synced } else { end });
+    }
+
+    fn failed(&self, log: LogId) {
+        tracing::error!(%log, "the log failed and takes nothing more until the node is restarted");
+        self.metrics.logs_failed.one();
+        self.progress.fail();
+    }
+}
+
+impl<E: Env> Partition<E> {
+    /// A partition over its log, which from now on reports to it.
+    pub(crate) fn new(env: E, log: Log<E>, leader_epoch: LeaderEpoch, sync: bool, metrics: Arc<Metrics>) -> Self {
+        let id = log.id();
+        let high_watermark = if sync { log.synced_end() } else { log.end_offset() };
+        let tracker = Arc::new(Tracker {
+            progress: Arc::new(Progress::new(env, id, high_watermark)),
+            sync: AtomicBool::new(sync),
+            metrics,
+        });
+        log.set_observer(Arc::clone(&tracker) as Arc<dyn LogObserver>);
+        // What was committed between the look and the registration was told to nobody.
+        tracker.progress.advance(if sync { log.synced_end() } else { log.end_offset() });
+        Self { id, log, leader_epoch: AtomicI32::new(leader_epoch.0), tracker }
+    }
+
+    /// The name of the log.
+    pub(crate) fn id(&self) -> LogId {
+        self.id
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &Log<E> {
+        &self.log
+    }
+
+    /// How far it may be read, and who waits for more.
+    pub(crate) fn progress(&self) -> &Arc<Progress<E>> {
+        &self.tracker.progress
+    }
+
+    /// The epoch of the leader, which is this node.
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.leader_epoch.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_leader_epoch(&self, epoch: LeaderEpoch) {
+        self.leader_epoch.store(epoch.0, Ordering::Relaxed);
+    }
+
+    /// Sets whether a record counts when it is synced, or when it is appended.
+    pub(crate) fn set_sync(&self, sync: bool) {
+        self.tracker.sync.store(sync, Ordering::Relaxed);
+        if !sync {
+            self.tracker.progress.advance(self.log.end_offset());
+        }
+    }
+
+    /// To be told of every append, so that records that count when appended can be read at once.
+    pub(crate) fn appended(&self, end: Offset) {
+        if !self.tracker.sync.load(Ordering::Relaxed) {
+            self.tracker.progress.advance(end);
+        }
+    }
+
+    /// The end of what may be read.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.tracker.progress.high_watermark()
+    }
+
+    /// The end of what a committed read sees. Without transactions that is the high watermark.
+    pub(crate) fn last_stable_offset(&self) -> Offset {
+        self.high_watermark()
+    }
+}

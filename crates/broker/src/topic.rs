@@ -1,0 +1,128 @@
+//! One topic as requests see it.
+
+use crate::partition::Partition;
+use highwater_env::Env;
+use highwater_log::{CleanupPolicy, LogConfig};
+use highwater_metadata::configs::{CompressionType, Durability, TimestampType, TopicConfig};
+use highwater_records::{Codec, ProduceRules, TimestampType as BatchTimestampType};
+use highwater_types::{PartitionIndex, Timestamp, TopicId};
+use highwater_wire::Str;
+use std::sync::Arc;
+
+/// How far a batch's records may grow when they must be decompressed, in multiples of `max.message.bytes`: what is
+/// stored is bounded by that, and a batch that unpacks to more than this is an attack rather than data.
+const MAX_EXPANSION: usize = 64;
+
+/// One topic as requests see it.
+pub(crate) struct Topic<E: Env> {
+    /// Its id.
+    pub(crate) id: TopicId,
+    /// Its name, cheap to copy into answers.
+    pub(crate) name: Str,
+    /// What the cluster's metadata says of it.
+    pub(crate) metadata: Arc<highwater_metadata::Topic>,
+    /// What a batch must be like.
+    pub(crate) rules: TopicRules,
+    /// Its partitions, by index. None: this node should have it and cannot, because its log could not be opened.
+    pub(crate) partitions: Vec<Option<Arc<Partition<E>>>>,
+}
+
+impl<E: Env> Topic<E> {
+    /// A partition of the topic; the outer None: there is none of that index.
+    pub(crate) fn partition(&self, index: PartitionIndex) -> Option<Option<&Arc<Partition<E>>>> {
+        self.partitions.get(usize::try_from(index.0).ok()?).map(Option::as_ref)
+    }
+}
+
+/// What a batch must be like, from the topic's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopicRules {
+    rules: ProduceRules,
+    /// The codec that batches are stored with; None keeps the producer's.
+    pub(crate) compression: Option<Codec>,
+    /// Whether a record counts when it is synced; else when it is appended.
+    pub(crate) sync: bool,
+}
+
+impl TopicRules {
+    pub(crate) fn new(config: &TopicConfig) -> Self {
+        let log = log_config(config);
+        let max_message_bytes = log.max_message_bytes as usize;
+        Self {
+            rules: ProduceRules {
+                produce_version: i16::MAX,
+                max_message_bytes,
+                segment_bytes: u64::from(log.segment_bytes),
+                timestamp_type: log.timestamp_type,
+                now: Timestamp(0),
+                timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+                timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+                compacted: config.cleanup_policy.compact,
+                deep: false,
+                max_decompressed_bytes: max_message_bytes.saturating_mul(MAX_EXPANSION),
+            },
+            compression: log.compression,
+            sync: config.durability == Durability::Sync,
+        }
+    }
+
+    /// The rules for one request.
+    pub(crate) fn at(&self, produce_version: i16, now: Timestamp) -> ProduceRules {
+        ProduceRules { produce_version, now, ..self.rules }
+    }
+
+    /// How far a batch's records may grow when decompressed.
+    pub(crate) fn max_decompressed_bytes(&self) -> usize {
+        self.rules.max_decompressed_bytes
+    }
+
+    /// The largest batch that is stored.
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.rules.max_message_bytes
+    }
+
+    /// Whether checking a batch may take long enough to hold up others.
+    pub(crate) fn is_heavy(&self, batch_bytes: usize) -> bool {
+        const HEAVY_BYTES: usize = 16 << 10;
+        let walks = self.rules.compacted
+            || (self.rules.timestamp_before_max_ms != i64::MAX
+                && self.rules.timestamp_type == BatchTimestampType::CreateTime);
+        (walks || self.compression.is_some()) && batch_bytes > HEAVY_BYTES
+    }
+}
+
+/// The part of a topic's configuration that its logs act on.
+pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
+    let millis = |value: i64| u64::try_from(value).unwrap_or(0);
+    let bytes = |value: i32| u32::try_from(value).unwrap_or(0);
+    LogConfig {
+        segment_bytes: bytes(config.segment_bytes),
+        segment_ms: millis(config.segment_ms),
+        segment_index_bytes: bytes(config.segment_index_bytes),
+        index_interval_bytes: bytes(config.index_interval_bytes),
+        retention_ms: config.retention_ms.map(millis),
+        retention_bytes: config.retention_bytes.map(millis),
+        cleanup: CleanupPolicy { delete: config.cleanup_policy.delete, compact: config.cleanup_policy.compact },
+        max_message_bytes: bytes(config.max_message_bytes),
+        timestamp_type: match config.message_timestamp_type {
+            TimestampType::CreateTime => BatchTimestampType::CreateTime,
+            TimestampType::LogAppendTime => BatchTimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: millis(config.message_timestamp_before_max_ms),
+        timestamp_after_max_ms: millis(config.message_timestamp_after_max_ms),
+        compression: match config.compression_type {
+            CompressionType::Producer => None,
+            CompressionType::Uncompressed => Some(Codec::None),
+            CompressionType::Gzip => Some(Codec::Gzip),
+            CompressionType::Snappy => Some(Codec::Snappy),
+            CompressionType::Lz4 => Some(Codec::Lz4),
+            CompressionType::Zstd => Some(Codec::Zstd),
+        },
+        min_insync_replicas: bytes(config.min_insync_replicas),
+        unclean_leader_election: config.unclean_leader_election_enable,
+        delete_retention_ms: millis(config.delete_retention_ms),
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        file_delete_delay_ms: millis(config.file_delete_delay_ms),
+        preallocate: config.preallocate,
+    }
+}
