@@ -3,7 +3,7 @@
 use super::content::{BadSector, PAGE_BYTES};
 use super::faults::{Fault, Op};
 use super::tree::Ino;
-use super::{Inner, Passage, Shared, broken, full};
+use super::{Inner, Passage, Shared, Stage, broken, full};
 use bytes::{Bytes, BytesMut};
 use highwater_env::File;
 use rand::RngExt;
@@ -62,7 +62,7 @@ impl SimFile {
     }
 
     async fn answer<T>(&self, op: Op, result: io::Result<T>) -> io::Result<T> {
-        self.0.shared.pause(op, &self.0.path, Duration::ZERO).await;
+        self.0.shared.pause(op, &self.0.path, Stage::After, Duration::ZERO).await;
         result
     }
 }
@@ -103,7 +103,7 @@ impl File for SimFile {
         };
         if split > 0 && passage.fault.is_none() {
             handle.shared.lock().write(&passage, handle.ino, &handle.path, position, &data.slice(..split))?;
-            handle.shared.pause(Op::Write, &handle.path, Duration::ZERO).await;
+            handle.shared.pause(Op::Write, &handle.path, Stage::Before, Duration::ZERO).await;
             handle.shared.lock().check_life(handle.life)?;
             let rest = data.slice(split..);
             let position = position + split as u64;

@@ -21,7 +21,7 @@ pub use content::{PAGE_BYTES, SECTOR_BYTES};
 pub use crash::CrashStates;
 pub use faults::{Fault, FaultCounts, FaultRates, Op, Rule, SyncFailure};
 pub use file::SimFile;
-pub use pace::{Pacer, Pause};
+pub use pace::{Pacer, Pause, Stage};
 pub use tree::DiskState;
 
 use content::FileNode;
@@ -85,9 +85,9 @@ impl Shared {
         self.inner.lock().expect("no code panics while it holds the disk")
     }
 
-    async fn pause(&self, op: Op, path: &Path, stall: Duration) {
+    async fn pause(&self, op: Op, path: &Path, stage: Stage, stall: Duration) {
         let pacer = self.pacer.lock().expect("no code panics while it holds the pacer").clone();
-        if let Some(pause) = pacer.and_then(|pacer| pacer.pause(op, path, stall)) {
+        if let Some(pause) = pacer.and_then(|pacer| pacer.pause(op, path, stage, stall)) {
             pause.await;
         }
     }
@@ -99,7 +99,7 @@ impl Shared {
             inner.check_life(life)?;
             inner.draw(op, path)
         };
-        self.pause(op, path, stall).await;
+        self.pause(op, path, Stage::Before, stall).await;
         self.lock().check_life(life)?;
         Ok(Passage { fault })
     }
@@ -348,7 +348,7 @@ impl SimDisk {
             inner.fail(&passage, op, path)?;
             act(&mut inner)
         };
-        self.shared.pause(op, path, Duration::ZERO).await;
+        self.shared.pause(op, path, Stage::After, Duration::ZERO).await;
         result
     }
 }
@@ -421,7 +421,7 @@ impl Disk for SimDisk {
         let upto = self.shared.lock().state.seq();
         let passage = self.shared.enter(self.life, Op::SyncDir, path).await?;
         let result = self.shared.lock().sync_dir(&passage, path, upto);
-        self.shared.pause(Op::SyncDir, path, Duration::ZERO).await;
+        self.shared.pause(Op::SyncDir, path, Stage::After, Duration::ZERO).await;
         result
     }
 

@@ -4,8 +4,8 @@ use super::clock::SimClock;
 use super::machine::Machine;
 use super::network::SimNetwork;
 use super::task::Yield;
-use super::{NodeId, machine::BoxFuture};
-use crate::disk::{Op, Pacer, Pause, SimDisk};
+use super::{NodeId, Violation, machine::BoxFuture};
+use crate::disk::{Op, Pacer, Pause, SimDisk, Stage};
 use highwater_env::{Clock, Env, Event, Purpose, Rng, Task};
 use rand::RngExt;
 use std::future::Future;
@@ -45,6 +45,16 @@ impl SimEnv {
     /// Which node it is.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Fails the run, as an observer does that finds a violation.
+    pub fn violate(&self, violation: Violation) {
+        self.machine.violate(violation);
+    }
+
+    /// Puts a line among the events that a failure shows.
+    pub fn note(&self, text: &str) {
+        self.machine.note(text);
     }
 }
 
@@ -91,11 +101,17 @@ impl Env for SimEnv {
 }
 
 /// Lets a node's disk operations yield or take virtual time.
-pub(super) struct DiskPacer(pub(super) Weak<Machine>);
+pub(super) struct DiskPacer {
+    pub(super) machine: Weak<Machine>,
+    pub(super) node: NodeId,
+}
 
 impl Pacer for DiskPacer {
-    fn pause(&self, op: Op, path: &Path, stall: Duration) -> Option<Pause> {
-        let machine = self.0.upgrade()?;
+    fn pause(&self, op: Op, path: &Path, stage: Stage, stall: Duration) -> Option<Pause> {
+        let machine = self.machine.upgrade()?;
+        if !machine.burn(self.node, stage == Stage::Before) {
+            return Some(Box::pin(std::future::pending()));
+        }
         let mut inner = machine.lock();
         inner.hash.word(op as u64);
         inner.hash.feed(path.as_os_str().as_encoded_bytes());

@@ -41,6 +41,19 @@ pub(super) struct NodeState {
     streams: BTreeMap<Purpose, u64>,
 }
 
+/// Stops a node's disk after so many operations.
+pub(super) struct FuseState {
+    left: u64,
+    blown: bool,
+    watcher: Option<Waker>,
+}
+
+impl FuseState {
+    pub(super) fn new(operations: u64) -> Self {
+        Self { left: operations, blown: false, watcher: None }
+    }
+}
+
 /// How long disk operations take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskPace {
@@ -70,8 +83,10 @@ pub(super) struct Inner {
     /// Draws the pauses of disks.
     pub(super) pauses: Rng,
     pub(super) pace: DiskPace,
+    pub(super) fuses: BTreeMap<NodeId, FuseState>,
     pub(super) hash: EventHash,
     pub(super) failure: Option<Failure>,
+    pub(super) disk_operations: u64,
     recent: VecDeque<String>,
     pub(super) reached: BTreeMap<&'static str, u64>,
 }
@@ -96,8 +111,10 @@ impl Machine {
             schedule: Rng::from_stream(seed, 0x5c4e),
             pauses: Rng::from_stream(seed, 0x9a5e),
             pace: DiskPace::default(),
+            fuses: BTreeMap::new(),
             hash: EventHash::default(),
             failure: None,
+            disk_operations: 0,
             recent: VecDeque::new(),
             reached: BTreeMap::new(),
         };
@@ -226,6 +243,29 @@ impl Machine {
         Timer { machine: self.clone(), until_ns, key: None }
     }
 
+    /// Counts one disk operation of a node that is about to happen, or only asks; false if the node's fuse has
+    /// blown, and nothing may happen any more.
+    pub(super) fn burn(&self, node: NodeId, counts: bool) -> bool {
+        let watcher = {
+            let mut inner = self.lock();
+            inner.disk_operations += u64::from(counts);
+            let Some(fuse) = inner.fuses.get_mut(&node) else { return true };
+            if !fuse.blown && !counts {
+                return true;
+            }
+            if fuse.left > 0 {
+                fuse.left -= 1;
+                return true;
+            }
+            fuse.blown = true;
+            fuse.watcher.take()
+        };
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+        false
+    }
+
     pub(super) fn fail(&self, failure: Failure) {
         self.lock().failure.get_or_insert(failure);
     }
@@ -324,5 +364,24 @@ impl Drop for Timer {
         if let Some(key) = self.key {
             self.machine.lock().timers.remove(&key);
         }
+    }
+}
+
+/// Ends when a node's fuse has blown: see [`super::Simulation::fuse`].
+pub(super) struct Blown {
+    pub(super) machine: Arc<Machine>,
+    pub(super) node: NodeId,
+}
+
+impl Future for Blown {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.machine.lock().fuses.get_mut(&self.node) {
+            Some(fuse) if fuse.blown => return Poll::Ready(()),
+            Some(fuse) => fuse.watcher = Some(cx.waker().clone()),
+            None => {}
+        }
+        Poll::Pending
     }
 }

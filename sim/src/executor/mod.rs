@@ -71,8 +71,8 @@ impl Simulation {
 
     /// Adds a node with a given disk.
     pub fn node_with_disk(&self, name: &str, disk: SimDisk) -> SimEnv {
-        disk.set_pacer(Arc::new(DiskPacer(Arc::downgrade(&self.machine))));
-        let node = self.machine.add_node(name, disk);
+        let node = self.machine.add_node(name, disk.clone());
+        disk.set_pacer(Arc::new(DiskPacer { machine: Arc::downgrade(&self.machine), node }));
         SimEnv::new(&self.machine, node)
     }
 
@@ -158,7 +158,10 @@ impl Simulation {
     }
 
     fn stop(&self, node: NodeId, hangup: Hangup) {
-        self.machine.lock().nodes[node.0].life += 1;
+        let mut inner = self.machine.lock();
+        inner.nodes[node.0].life += 1;
+        inner.fuses.remove(&node);
+        drop(inner);
         network::hang_up(&self.machine, node, hangup);
         self.machine.stop_tasks(node);
     }
@@ -201,6 +204,24 @@ impl Simulation {
         let mut inner = self.machine.lock();
         let now = inner.now_ns;
         inner.nodes[node.0].clock.freeze(now, frozen);
+    }
+
+    /// Stops a node's disk before its operation number `operations` from now, counted from 0: that one and all later
+    /// ones hang until the node crashes. The returned future ends when that has happened. A crash removes the fuse.
+    pub fn fuse(&self, node: NodeId, operations: u64) -> impl Future<Output = ()> + Send + use<> {
+        let fuse = machine::FuseState::new(operations);
+        self.machine.lock().fuses.insert(node, fuse);
+        machine::Blown { machine: self.machine.clone(), node }
+    }
+
+    /// How many disk operations all nodes have made.
+    pub fn disk_operations(&self) -> u64 {
+        self.machine.lock().disk_operations
+    }
+
+    /// Fails the run, as an observer does that finds a violation.
+    pub fn violate(&self, violation: Violation) {
+        self.machine.violate(violation);
     }
 
     /// Sets the link between two nodes, in both directions.

@@ -289,3 +289,25 @@ fn connections_are_refused_reset_and_held() {
         assert_eq!(near.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     });
 }
+
+#[test]
+fn a_fuse_stops_the_disk_before_an_exact_operation() {
+    let simulation = Simulation::new(5);
+    let env = simulation.node("a");
+    let node = env.node();
+    let blown = simulation.fuse(node, 2);
+    let writer = env.clone();
+    env.spawn("writer", async move {
+        for number in 0..10 {
+            let path = format!("/{number}");
+            writer.disk().open(Path::new(&path), OpenMode::CreateNew).await.unwrap();
+        }
+    })
+    .detach();
+    simulation.block_on(blown);
+    assert_eq!(simulation.disk(node).live_files().len(), 2);
+    simulation.crash(node);
+    let next = simulation.restart(node);
+    simulation.block_on(async { next.disk().open(Path::new("/x"), OpenMode::CreateNew).await.map(drop) }).unwrap();
+    assert_eq!(simulation.disk(node).live_files().len(), 3);
+}
