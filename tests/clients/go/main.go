@@ -28,6 +28,8 @@ type program struct {
 func main() {
 	base := []kgo.Opt{
 		kgo.SeedBrokers(os.Args[1]),
+		// Metadata is asked for when it is needed, and not kept for seconds.
+		kgo.MetadataMinAge(10 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 	}
 	client, err := kgo.NewClient(base...)

@@ -15,7 +15,7 @@ import (
 
 const (
 	streamWaiting = 2000
-	streamPerTurn = 20
+	streamPerTurn = 5
 	streamPause   = 10 * time.Millisecond
 )
 

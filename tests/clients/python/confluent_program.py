@@ -160,7 +160,7 @@ class Stream(threading.Thread):
     """Produces until told to stop, at a bounded rate, and writes down every outcome."""
 
     WAITING = 2000
-    PER_TURN = 20
+    PER_TURN = 5
     PAUSE = 0.01
 
     def __init__(self, producer, topic, partitions, name, path):

@@ -13,7 +13,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 /** Produces until told to stop, at a bounded rate, and writes down every outcome; see ../README.md. */
 final class Stream extends Thread {
     private static final int WAITING = 2000;
-    private static final int PER_TURN = 20;
+    private static final int PER_TURN = 5;
     private static final int PAUSE_MS = 10;
 
     private final KafkaProducer<byte[], byte[]> producer;

@@ -1,0 +1,165 @@
+//! A broker that is killed over and over while stock clients produce.
+//!
+//! A kill keeps the page cache: this proves recovery and the producers' state, not what a power loss takes. The
+//! simulator does that.
+
+use crate::broker::{Broker, BrokerSetup};
+use crate::clients::Client;
+use crate::ledger::{self, Ledger};
+use crate::program::Program;
+use crate::record::Record;
+use anyhow::{Context, Result, bail};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The clients that produce here, in both ways.
+pub const PRODUCERS: &[&str] = &["confluent-kafka", "franz-go", "java"];
+/// The client that makes the topic and reads it.
+pub const READER: &str = "confluent-kafka";
+const TOPIC: &str = "crash";
+const PARTITIONS: i32 = 3;
+/// How much must be acknowledged to every stream between two kills, in bytes of its outcomes: some ten records.
+const PROGRESS_BYTES: u64 = 150;
+/// How long that may take: producers find the broker again at their own pace.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// How long the broker lives on after that, at most.
+const LONGEST_LIFE_MS: u64 = 500;
+/// One round in so many kills the broker while it starts.
+const EARLY_KILL: u32 = 5;
+/// How long it has lived then, at most.
+const EARLIEST_MS: u64 = 60;
+
+/// What a crash test does.
+#[derive(Clone, Debug)]
+pub struct CrashTest {
+    /// How often the broker is killed.
+    pub rounds: u32,
+    /// Draws the moments.
+    pub seed: u64,
+}
+
+/// A producer at work.
+struct Stream {
+    program: Program,
+    name: String,
+    idempotent: bool,
+    outcomes: PathBuf,
+}
+
+/// What a crash test saw.
+#[derive(Debug)]
+pub struct Seen {
+    /// What every stream was told.
+    pub ledgers: Vec<Ledger>,
+    /// What the log held at the end.
+    pub log: Vec<Record>,
+    /// Rounds in which the broker was killed before it was ready.
+    pub early_kills: u32,
+}
+
+impl CrashTest {
+    /// Runs it. The broker's log is part of any error.
+    pub fn run(&self, binary: &Path, cache: &Path, dir: &Path) -> Result<Seen> {
+        let setup = BrokerSetup::fresh(binary, dir)?;
+        let log = setup.log();
+        self.rounds(setup, cache, dir).with_context(|| crate::process::tail("the broker", &log))
+    }
+
+    fn rounds(&self, setup: BrokerSetup, cache: &Path, dir: &Path) -> Result<Seen> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut broker = Broker::start(setup)?;
+        let mut reader = Program::start(READER, cache, dir, broker.address())?;
+        reader.create_topic(TOPIC, PARTITIONS)?;
+        let mut streams = start_streams(cache, dir, &broker)?;
+        await_progress(&mut streams, &[0; 2 * PRODUCERS.len()])?;
+
+        let mut early_kills = 0;
+        for round in 1..=self.rounds {
+            let started = Instant::now();
+            let before = lengths(&streams)?;
+            let setup = broker.kill().with_context(|| format!("round {round}"))?;
+            broker = Broker::start_without_waiting(setup)?;
+            let early = rng.random_ratio(1, EARLY_KILL);
+            if early {
+                early_kills += 1;
+                thread::sleep(Duration::from_millis(rng.random_range(0..EARLIEST_MS)));
+                broker =
+                    Broker::start_without_waiting(broker.kill().with_context(|| format!("round {round}"))?)?;
+            }
+            broker.wait_until_ready().with_context(|| format!("round {round}"))?;
+            let ready = started.elapsed();
+            await_progress(&mut streams, &before).with_context(|| format!("round {round}"))?;
+            let progress = started.elapsed();
+            thread::sleep(Duration::from_millis(rng.random_range(0..LONGEST_LIFE_MS)));
+            println!(
+                "round {round}: {}ready after {} ms, all producers went on after {} ms, {} ms in all",
+                if early { "killed while it started, " } else { "" },
+                ready.as_millis(),
+                progress.as_millis(),
+                started.elapsed().as_millis()
+            );
+        }
+
+        let ledgers = stop(&mut streams)?;
+        let log = reader.consume(TOPIC, PARTITIONS)?;
+        let broker = Broker::start(broker.kill()?)?;
+        let again = reader.consume(TOPIC, PARTITIONS)?;
+        if sorted(&log) != sorted(&again) {
+            bail!("the log holds something else after one more kill");
+        }
+        broker.stop()?;
+        Ok(Seen { ledgers, log, early_kills })
+    }
+}
+
+fn start_streams(cache: &Path, dir: &Path, broker: &Broker) -> Result<Vec<Stream>> {
+    let mut streams = Vec::new();
+    for client in PRODUCERS {
+        for (idempotent, mode) in [(true, "idempotent"), (false, "plain")] {
+            let name = format!("{client}-{mode}");
+            let dir = dir.join(&name);
+            fs::create_dir_all(&dir)?;
+            let mut program = Program::start(client, cache, &dir, broker.address())?;
+            let outcomes = program.stream(TOPIC, PARTITIONS, idempotent, &name)?;
+            streams.push(Stream { program, name, idempotent, outcomes });
+        }
+    }
+    Ok(streams)
+}
+
+fn lengths(streams: &[Stream]) -> Result<Vec<u64>> {
+    streams.iter().map(|stream| Ok(fs::metadata(&stream.outcomes)?.len())).collect()
+}
+
+/// Waits until every stream has written down more than it had.
+fn await_progress(streams: &mut [Stream], before: &[u64]) -> Result<()> {
+    let deadline = Instant::now() + PROGRESS;
+    loop {
+        let now = lengths(streams)?;
+        let stuck = now.iter().zip(before).position(|(now, before)| *now < before + PROGRESS_BYTES);
+        let Some(stuck) = stuck else { return Ok(()) };
+        if Instant::now() > deadline {
+            let stream = &streams[stuck];
+            bail!("{} has no new outcomes after {PROGRESS:?}\n{}", stream.name, stream.program.log_tail());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn stop(streams: &mut [Stream]) -> Result<Vec<Ledger>> {
+    let stop = |stream: &mut Stream| {
+        let sent = stream.program.stop()?;
+        ledger::read(&stream.outcomes, &stream.name, stream.idempotent, sent)
+    };
+    streams.iter_mut().map(stop).collect()
+}
+
+fn sorted(log: &[Record]) -> Vec<&Record> {
+    let mut log: Vec<_> = log.iter().collect();
+    log.sort_by_key(|record| (record.partition, record.offset));
+    log
+}
