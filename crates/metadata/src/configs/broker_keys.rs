@@ -4,6 +4,8 @@
 
 use super::key::{Key, Rule, ValueType};
 
+const OTHER_BOUNDS: &str = "requests are bounded per connection, and by the memory of all of them.";
+
 /// The names, in order.
 pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("advertised.listeners", ValueType::List, "")
@@ -89,11 +91,13 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("queued.max.requests", ValueType::Int, "500")
         .rule(Rule::at_least(1))
         .read_only()
-        .doc("How many requests may be in work before no more are read from connections."),
+        .doc("How many requests may be in work before no more are read from connections.")
+        .inert(OTHER_BOUNDS),
     Key::new("queued.max.request.bytes", ValueType::Long, "-1")
         .rule(Rule::at_least(-1))
         .read_only()
-        .doc("How many bytes of requests may be in work before no more are read from connections; -1: no limit of its own."),
+        .doc("How many bytes of requests may be in work before no more are read from connections.")
+        .inert(OTHER_BOUNDS),
     Key::new("socket.request.max.bytes", ValueType::Int, "104857600")
         .rule(Rule::at_least(1))
         .read_only()

@@ -24,10 +24,6 @@ pub struct BrokerSettings {
     pub num_partitions: i32,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i32,
-    /// `queued.max.requests`.
-    pub queued_max_requests: i32,
-    /// `queued.max.request.bytes`; none: no limit of its own.
-    pub queued_max_request_bytes: Option<i64>,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: i32,
 }
@@ -52,8 +48,6 @@ impl BrokerSettings {
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
             producer_id_expiration_ms: int("producer.id.expiration.ms"),
-            queued_max_requests: int("queued.max.requests"),
-            queued_max_request_bytes: Some(long("queued.max.request.bytes")).filter(|&limit| limit >= 0),
             socket_request_max_bytes: int("socket.request.max.bytes"),
         }
     }

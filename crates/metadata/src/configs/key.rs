@@ -1,5 +1,8 @@
 //! What is known of one configuration name.
 
+/// The longest value. Long ones are lists of replicas.
+const MAX_VALUE_BYTES: usize = 128 << 10;
+
 /// The type of a value, as DescribeConfigs tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
@@ -150,6 +153,9 @@ impl Key {
 
     /// Whether the value is one that this configuration takes; the error says what it takes.
     pub fn check(&self, value: &str) -> Result<(), String> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(format!("a value of {} has {} bytes, and {MAX_VALUE_BYTES} are allowed", self.name, value.len()));
+        }
         let ok = match self.value_type {
             ValueType::Boolean => parse_bool(value).is_some(),
             ValueType::String => true,
@@ -159,7 +165,8 @@ impl Key {
             ValueType::List => true,
         };
         if !ok || !self.rule_takes(value) {
-            return Err(format!("{:?} is not a value of {}: {}", value, self.name, self.expected()));
+            let shown: String = value.chars().take(100).collect();
+            return Err(format!("{shown:?} is not a value of {}: {}", self.name, self.expected()));
         }
         Ok(())
     }
@@ -284,6 +291,14 @@ mod tests {
             &["", "*", "0:1,12:3"],
             &["0", "a:b", "0:1,*", "-1:2", "0:1:2"],
         );
+    }
+
+    #[test]
+    fn values_have_a_bound() {
+        let key = Key::new("some.key", ValueType::String, "");
+        assert_eq!(key.check(&"x".repeat(MAX_VALUE_BYTES)), Ok(()));
+        let problem = key.check(&"x".repeat(MAX_VALUE_BYTES + 1)).unwrap_err();
+        assert_eq!(problem, "a value of some.key has 131073 bytes, and 131072 are allowed");
     }
 
     #[test]

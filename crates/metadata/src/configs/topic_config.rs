@@ -47,29 +47,19 @@ pub enum Durability {
     Replicated,
 }
 
-/// A topic's configuration. Fields have the names of the configurations; those that nothing acts on are left out.
+/// A topic's configuration. Fields have the names of the configurations; those that nothing looks at are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
     /// `cleanup.policy`.
     pub cleanup_policy: CleanupPolicy,
     /// `compression.type`.
     pub compression_type: CompressionType,
-    /// `compression.gzip.level`.
-    pub compression_gzip_level: i32,
-    /// `compression.lz4.level`.
-    pub compression_lz4_level: i32,
-    /// `compression.zstd.level`.
-    pub compression_zstd_level: i32,
     /// `delete.retention.ms`.
     pub delete_retention_ms: i64,
     /// `durability`.
     pub durability: Durability,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: i64,
-    /// `flush.messages`.
-    pub flush_messages: i64,
-    /// `flush.ms`.
-    pub flush_ms: i64,
     /// `index.interval.bytes`.
     pub index_interval_bytes: i32,
     /// `max.compaction.lag.ms`.
@@ -98,8 +88,6 @@ pub struct TopicConfig {
     pub segment_bytes: i32,
     /// `segment.index.bytes`.
     pub segment_index_bytes: i32,
-    /// `segment.jitter.ms`.
-    pub segment_jitter_ms: i64,
     /// `segment.ms`.
     pub segment_ms: i64,
     /// `unclean.leader.election.enable`.
@@ -120,17 +108,12 @@ impl TopicConfig {
         Self {
             cleanup_policy: cleanup_policy(&text("cleanup.policy")),
             compression_type: compression_type(&text("compression.type")),
-            compression_gzip_level: int("compression.gzip.level"),
-            compression_lz4_level: int("compression.lz4.level"),
-            compression_zstd_level: int("compression.zstd.level"),
             delete_retention_ms: long("delete.retention.ms"),
             durability: match text("durability").trim() {
                 "replicated" => Durability::Replicated,
                 _ => Durability::Sync,
             },
             file_delete_delay_ms: long("file.delete.delay.ms"),
-            flush_messages: long("flush.messages"),
-            flush_ms: long("flush.ms"),
             index_interval_bytes: int("index.interval.bytes"),
             max_compaction_lag_ms: long("max.compaction.lag.ms"),
             max_message_bytes: int("max.message.bytes"),
@@ -149,7 +132,6 @@ impl TopicConfig {
             retention_ms: limit("retention.ms"),
             segment_bytes: int("segment.bytes"),
             segment_index_bytes: int("segment.index.bytes"),
-            segment_jitter_ms: long("segment.jitter.ms"),
             segment_ms: long("segment.ms"),
             unclean_leader_election_enable: flag("unclean.leader.election.enable"),
         }

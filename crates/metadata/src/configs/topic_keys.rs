@@ -12,6 +12,7 @@ const MAX_LONG: &str = "9223372036854775807";
 
 const NO_TIERS: &str = "tiered storage is not built";
 const NO_THROTTLES: &str = "replication is not throttled yet.";
+const FIXED_LEVELS: &str = "each codec is used at one level.";
 const NO_COMPACTION: &str = "logs are not compacted yet.";
 
 const fn synonym(name: &'static str) -> Synonym {
@@ -35,12 +36,12 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("compression.gzip.level", ValueType::Int, "-1")
         .rule(Rule::Within(-1, 9))
         .synonyms(&[synonym("compression.gzip.level")])
-        .doc("The gzip level when compression.type is gzip and a batch arrives compressed otherwise; -1 is gzip's own default."),
+X
     Key::new("compression.lz4.level", ValueType::Int, "9")
         .rule(Rule::Within(1, 17))
         .synonyms(&[synonym("compression.lz4.level")])
         .doc("The lz4 level when compression.type is lz4 and a batch arrives compressed otherwise.")
-        .inert("the lz4 encoder has a single level."),
+        .inert(FIXED_LEVELS),
     Key::new("compression.type", ValueType::String, "producer")
         .rule(Rule::Words(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]))
         .synonyms(&[synonym("compression.type")])
@@ -51,7 +52,8 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("compression.zstd.level", ValueType::Int, "3")
         .rule(Rule::Within(-131_072, 22))
         .synonyms(&[synonym("compression.zstd.level")])
-        .doc("The zstd level when compression.type is zstd and a batch arrives compressed otherwise."),
+        .doc("The zstd level when compression.type is zstd and a batch arrives compressed otherwise.")
+        .inert(FIXED_LEVELS),
     Key::new("delete.retention.ms", ValueType::Long, "86400000")
         .rule(Rule::at_least(0))
         .synonyms(&[synonym("log.cleaner.delete.retention.ms")])

@@ -126,7 +126,6 @@ fn typed_values_say_what_the_texts_say() {
     let settings = setup.view().broker();
     assert_eq!(settings.default_replication_factor, None);
     assert_eq!(settings.num_partitions, 1);
-    assert_eq!(settings.queued_max_request_bytes, None);
 }
 
 #[test]
