@@ -154,7 +154,11 @@ impl Key {
     /// Whether the value is one that this configuration takes; the error says what it takes.
     pub fn check(&self, value: &str) -> Result<(), String> {
         if value.len() > MAX_VALUE_BYTES {
-            return Err(format!("a value of {} has {} bytes, and {MAX_VALUE_BYTES} are allowed", self.name, value.len()));
+            return Err(format!(
+                "a value of {} has {} bytes, and {MAX_VALUE_BYTES} are allowed",
+                self.name,
+                value.len()
+            ));
         }
         let ok = match self.value_type {
             ValueType::Boolean => parse_bool(value).is_some(),

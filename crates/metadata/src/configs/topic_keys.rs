@@ -36,7 +36,8 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("compression.gzip.level", ValueType::Int, "-1")
         .rule(Rule::Within(-1, 9))
         .synonyms(&[synonym("compression.gzip.level")])
-X
+        .doc("The gzip level when compression.type is gzip and a batch arrives compressed otherwise.")
+        .inert(FIXED_LEVELS),
     Key::new("compression.lz4.level", ValueType::Int, "9")
         .rule(Rule::Within(1, 17))
         .synonyms(&[synonym("compression.lz4.level")])
