@@ -1,0 +1,327 @@
+//! Appending, and closing segments.
+
+use crate::checkpoint::{create, replace};
+use crate::config::LogConfig;
+use crate::core::{FileOf, lock};
+use crate::epochs::LEADER_EPOCHS;
+use crate::error::{AppendError, LogError};
+use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use crate::index::IndexBuilder;
+use crate::log::Log;
+use crate::producers::{Producers, Verdict};
+use crate::report::Appended;
+use crate::segment::{Active, Sealed};
+use crate::window::Window;
+use highwater_env::{Env, Event, File};
+use highwater_records::{Batch, BatchHeader, TimestampType};
+use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What only appends touch. Whoever holds it has the right to change the log's end.
+pub(crate) struct Appender<F> {
+    pub config: Arc<LogConfig>,
+    pub file: F,
+    pub base: Offset,
+    pub created: Timestamp,
+    /// The end of the file, as far as it is known.
+    pub position: u32,
+    pub producers: Producers,
+    /// A write did not succeed or did not end: there may be anything behind `position`.
+    pub tail_uncertain: bool,
+    /// A new segment was begun and not finished. Until it is, nothing may be appended to the old one: recovery
+    /// believes a later segment.
+    pub roll_begun: bool,
+    /// The active segment's index is as large as it may be.
+    pub index_full: bool,
+}
+
+impl<F: Clone> Appender<F> {
+    pub(crate) fn new(active: &Active<F>, producers: Producers, config: Arc<LogConfig>) -> Self {
+        let mut appender = Self {
+            config,
+            file: active.file.clone(),
+            base: active.index.summary().base,
+            created: active.created,
+            position: 0,
+            producers,
+            tail_uncertain: false,
+            roll_begun: false,
+            index_full: false,
+        };
+        appender.follow(active);
+        appender
+    }
+
+    pub(crate) fn set_config(&mut self, config: Arc<LogConfig>) {
+        self.config = config;
+    }
+
+    /// Goes on at the end of a segment.
+    pub(crate) fn follow(&mut self, active: &Active<F>) {
+        let summary = active.index.summary();
+        self.file = active.file.clone();
+        self.base = summary.base;
+        self.created = active.created;
+        self.position = summary.size;
+        self.index_full = false;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.position <= SEGMENT_HEADER_BYTES
+    }
+
+    /// Whether a batch of `size` bytes whose end offset is `end` belongs into a new segment.
+    fn roll_due(&self, size: u32, end: Offset, now: Timestamp) -> bool {
+        if self.roll_begun {
+            return true;
+        }
+        let full = u64::from(self.position) + u64::from(size) > u64::from(self.config.segment_bytes);
+        let offsets_full = end.0 - self.base.0 > i64::from(i32::MAX);
+        !self.is_empty() && (full || offsets_full || self.index_full || self.aged(now))
+    }
+
+    fn aged(&self, now: Timestamp) -> bool {
+        let age = u64::try_from(now.0.saturating_sub(self.created.0)).unwrap_or(0);
+        age >= self.config.segment_ms
+    }
+}
+
+impl<E: Env> Log<E> {
+    /// Appends a batch as the partition's leader: checks its producer's sequence, gives it offsets, the leader epoch
+    /// and, where so configured, the time, and writes it.
+    ///
+    /// Returns as soon as the batch can be read; [`Log::wait_synced`] waits until it is durable. A repeat of a batch
+    /// that was appended before is not written again: the answer is that of the first append. On an error, or when
+    /// the future is dropped, the log is as it was before.
+    pub async fn append(
+        &self,
+        batch: &Batch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<Appended, AppendError> {
+        let mut guard = self.0.appender.lock().await;
+        let appender = &mut *guard;
+        self.ensure_open()?;
+        self.mend(appender).await?;
+        let header = batch.header();
+        let log_time = appender.config.timestamp_type == TimestampType::LogAppendTime;
+        let append_time = log_time.then_some(now);
+        if let Verdict::Duplicate(first) = appender.producers.check(header)? {
+            let append_time = log_time.then_some(first.timestamp);
+            let (base_offset, end_offset) = (first.base, first.end);
+            return Ok(Appended { base_offset, end_offset, duplicate: true, append_time });
+        }
+        let base_offset = self.end_offset();
+        let size = self.check_size(appender, header, base_offset)?;
+        let end_offset = base_offset.plus(i64::from(header.last_offset_delta) + 1);
+        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
+            self.begin_epoch(epoch, base_offset).await?;
+        }
+        if appender.roll_due(size, end_offset, now) {
+            self.roll(appender, now).await?;
+        }
+        let assigned = batch.assigned(base_offset, epoch, append_time);
+        if mutant!("pid-mutate-early") {
+            appender.producers.record(assigned.header(), now);
+        }
+        // Stays set if this future is dropped while the write runs.
+        appender.tail_uncertain = true;
+        let written =
+            appender.file.write_at(u64::from(appender.position), Vec::from(assigned.buffers())).await;
+        if let Err(error) = written {
+            return Err(self.append_failed(appender, error).await);
+        }
+        appender.tail_uncertain = false;
+        self.appended(appender, assigned.header(), size, now);
+        Ok(Appended { base_offset, end_offset, duplicate: false, append_time })
+    }
+
+    /// Notes that `epoch` begins at the log's end, durably. Called by a new leader before its first append.
+    pub async fn start_epoch(&self, epoch: LeaderEpoch) -> Result<(), AppendError> {
+        let mut appender = self.0.appender.lock().await;
+        self.ensure_open()?;
+        self.mend(&mut appender).await?;
+        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
+            self.begin_epoch(epoch, self.end_offset()).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment if it is older than `segment.ms`, so that it can expire.
+    pub async fn roll_if_due(&self, now: Timestamp) -> Result<bool, LogError> {
+        let mut guard = self.0.appender.lock().await;
+        let appender = &mut *guard;
+        self.ensure_open()?;
+        self.mend(appender).await?;
+        let due = appender.roll_due(0, self.end_offset(), now);
+        if due {
+            self.roll(appender, now).await?;
+        }
+        Ok(due)
+    }
+
+    fn check_size(
+        &self,
+        appender: &Appender<FileOf<E>>,
+        header: &BatchHeader,
+        base: Offset,
+    ) -> Result<u32, AppendError> {
+        let size = header.size_bytes();
+        let limit = appender.config.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES) as usize;
+        if size > limit {
+            return Err(AppendError::LargerThanSegment { size, limit });
+        }
+        if base.0 > i64::MAX - (1 << 32) {
+            return Err(AppendError::OffsetsExhausted);
+        }
+        u32::try_from(size).map_err(|_| AppendError::LargerThanSegment { size, limit })
+    }
+
+    /// Takes a batch that was written into the log's state, and lets it be read.
+    fn appended(&self, appender: &mut Appender<FileOf<E>>, header: &BatchHeader, size: u32, now: Timestamp) {
+        let end = header.next_offset();
+        appender.position += size;
+        if !mutant!("pid-mutate-early") {
+            appender.producers.record(header, now);
+        }
+        let stamp = self.0.core.cached_bytes.fetch_add(u64::from(size), Ordering::Relaxed) + u64::from(size);
+        {
+            let mut view = lock(&self.0.view);
+            view.active.index.push(header, appender.config.index_interval_bytes, false);
+            view.active.window.push(size, end, stamp);
+            appender.index_full =
+                view.active.index.size_bytes() >= appender.config.segment_index_bytes as usize;
+            self.publish_end(end);
+        }
+        self.0.core.env.observe(&Event::Appended {
+            log: self.0.id,
+            base: header.base_offset,
+            last: header.last_offset(),
+            epoch: header.leader_epoch,
+            checksum: header.crc,
+            producer: header.has_producer().then_some((
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence,
+            )),
+        });
+        self.commit_due();
+    }
+
+    /// What becomes of the log after a write that failed.
+    async fn append_failed(&self, appender: &mut Appender<FileOf<E>>, error: io::Error) -> AppendError {
+        if mutant!("append-after-ioerror") {
+            // As if the file were open for appending: the next batch goes behind whatever the failed write left.
+            let length = appender.file.len().await.unwrap_or(u64::from(appender.position));
+            appender.position = u32::try_from(length).unwrap_or(appender.position);
+            appender.tail_uncertain = false;
+            return AppendError::Io(error);
+        }
+        if error.kind() != io::ErrorKind::StorageFull {
+            self.poison("append", &error);
+            return AppendError::Poisoned;
+        }
+        self.0.core.env.observe(&Event::Reached("log: append met a full disk"));
+        match self.mend(appender).await {
+            Ok(()) => AppendError::StorageFull,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Cuts the file back to its known end if a write did not succeed or did not end.
+    pub(crate) async fn mend(&self, appender: &mut Appender<FileOf<E>>) -> Result<(), LogError> {
+        if !appender.tail_uncertain {
+            return Ok(());
+        }
+        self.0.core.env.observe(&Event::Reached("log: uncertain tail cut back"));
+        if let Err(error) = appender.file.set_len(u64::from(appender.position)).await {
+            self.poison("cut back a failed append", &error);
+            return Err(LogError::Poisoned);
+        }
+        appender.tail_uncertain = false;
+        Ok(())
+    }
+
+    /// Notes that an epoch begins, durably.
+    async fn begin_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), AppendError> {
+        let mut epochs = lock(&self.0.view).epochs.clone();
+        if let Some(current) = epochs.latest().filter(|&latest| epoch < latest) {
+            return Err(AppendError::StaleLeaderEpoch { current, found: epoch });
+        }
+        if epochs.begin(epoch, start) {
+            let disk = self.0.core.env.disk();
+            replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+            lock(&self.0.view).epochs = epochs;
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment and begins another.
+    ///
+    /// The new file's directory entry is synced by the commit round that first syncs its bytes.
+    pub(crate) async fn roll(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        let core = &self.0.core;
+        let base = self.end_offset();
+        if base == appender.base {
+            // An empty segment bears the name of the one that would follow it.
+            appender.roll_begun = false;
+            return Ok(());
+        }
+        appender.roll_begun = true;
+        let path = self.0.dir.join(segment_name(base));
+        let file = create(core.env.disk(), &path).await?;
+        let header = SegmentHeader { log: self.0.id, base, created: now };
+        file.write_at(0, vec![header.encode()]).await?;
+        if appender.config.preallocate {
+            // Only makes later writes cheaper.
+            let _ = file.allocate(0, u64::from(appender.config.segment_bytes)).await;
+        }
+        let window = Window::new(base, SEGMENT_HEADER_BYTES, core.options.verified_window_bytes_per_log);
+        let active = Active { file, created: now, index: IndexBuilder::new(base), window };
+        appender.follow(&active);
+        appender.roll_begun = false;
+        let sealed = {
+            let mut view = lock(&self.0.view);
+            let closed = std::mem::replace(&mut view.active, active);
+            view.unsynced.push(closed.file);
+            view.dir_unsynced = true;
+            let index = closed.index.finish();
+            let sealed = Sealed::new(core.next_key(), index.summary, Some(index));
+            view.sealed.push(Arc::clone(&sealed));
+            sealed
+        };
+        let snapshot = appender.producers.encode(base);
+        let log = self.clone();
+        core.env
+            .spawn("log-seal", async move { log.finish_seal(sealed, Some((base, snapshot))).await })
+            .detach();
+        self.commit_due();
+        Ok(())
+    }
+}
+
+impl From<LogError> for AppendError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Poisoned => Self::Poisoned,
+            LogError::StorageFull => Self::StorageFull,
+            LogError::Io(error) => Self::Io(error),
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl From<io::Error> for AppendError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::StorageFull,
+            _ => Self::Io(error),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Reading a segment batch by batch.
+
+use crate::index::IndexBuilder;
+use bytes::Bytes;
+use highwater_env::File;
+use highwater_records::{BatchHeader, Crc32c, HEADER_BYTES, LENGTH_PREFIX, MAGIC, crc32c};
+use highwater_types::{LeaderEpoch, Offset};
+use std::io;
+use std::ops::Range;
+
+/// How much is read at a time.
+pub(crate) const CHUNK_BYTES: u32 = 1 << 20;
+/// How far a torn tail is searched for batches behind it.
+pub(crate) const TAIL_SEARCH_BYTES: u32 = 4 << 20;
+
+/// Where the checksummed part of a batch begins.
+const CHECKED_FROM: u32 = 21;
+
+/// Goes over the batches of a file.
+pub(crate) struct Scanner<F> {
+    file: F,
+    position: u32,
+    limit: u32,
+    buffer: Bytes,
+    buffer_at: u32,
+}
+
+/// What stands at the scanner's position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scanned {
+    /// A whole batch; the scanner has moved behind it.
+    Batch(BatchHeader),
+    /// Something else; the scanner stays.
+    Broken,
+    /// Nothing: the limit is reached.
+    End,
+}
+
+impl<F: File> Scanner<F> {
+    /// Scans the range from `position` to `limit`.
+    pub(crate) fn new(file: F, position: u32, limit: u32) -> Self {
+        Self { file, position, limit, buffer: Bytes::new(), buffer_at: position }
+    }
+
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    pub(crate) fn seek(&mut self, position: u32) {
+        self.position = position;
+    }
+
+    /// Takes the next batch. Its checksum is computed if `check` says so.
+    pub(crate) async fn next(&mut self, check: bool) -> io::Result<Scanned> {
+        if self.position >= self.limit {
+            return Ok(Scanned::End);
+        }
+        let Some(head) = self.bytes(self.position, HEADER_BYTES as u32).await? else {
+            return Ok(Scanned::Broken);
+        };
+        let Ok(header) = BatchHeader::parse(&head) else { return Ok(Scanned::Broken) };
+        let size = u32::try_from(header.size_bytes()).unwrap_or(u32::MAX);
+        if size > self.limit - self.position || (check && !self.checks_out(&header, size).await?) {
+            return Ok(Scanned::Broken);
+        }
+        self.position += size;
+        Ok(Scanned::Batch(header))
+    }
+
+    /// Whether the checksum of the batch at the position is right. Takes the batch in pieces, so that a damaged
+    /// length costs no memory.
+    async fn checks_out(&mut self, header: &BatchHeader, size: u32) -> io::Result<bool> {
+        if size <= CHUNK_BYTES {
+            let whole = self.bytes(self.position, size).await?;
+            return Ok(whole.is_some_and(|bytes| crc32c(&bytes[CHECKED_FROM as usize..]) == header.crc));
+        }
+        let mut crc = Crc32c::new();
+        let end = self.position + size;
+        let mut at = self.position + CHECKED_FROM;
+        while at < end {
+            let length = CHUNK_BYTES.min(end - at);
+            let Some(piece) = self.bytes(at, length).await? else { return Ok(false) };
+            crc.update(&piece);
+            at += length;
+        }
+        Ok(crc.finish() == header.crc)
+    }
+
+    /// The bytes of a range within the limit; None if the file ends before.
+    async fn bytes(&mut self, at: u32, length: u32) -> io::Result<Option<Bytes>> {
+        if length > self.limit.saturating_sub(at) {
+            return Ok(None);
+        }
+        let held = self.buffer_at..self.buffer_at + self.buffer.len() as u32;
+        if at < held.start || at + length > held.end {
+            let wanted = length.max(CHUNK_BYTES).min(self.limit - at);
+            self.buffer = self.file.read_at(u64::from(at), wanted as usize).await?;
+            self.buffer_at = at;
+        }
+        let start = (at - self.buffer_at) as usize;
+        let end = start + length as usize;
+        Ok((end <= self.buffer.len()).then(|| self.buffer.slice(start..end)))
+    }
+}
+
+/// What a scan of a part of a segment that must be whole found.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentScan {
+    /// The index of what checks out; its summary ends with the last such batch.
+    pub index: IndexBuilder,
+    /// What does not.
+    pub damaged: Vec<Range<Offset>>,
+}
+
+/// Scans the offsets from `base` to `end` of a segment, of which `limit` bytes may be looked at, and calls `each`
+/// for every batch that checks out. Content at or beyond `end` is ignored.
+pub(crate) async fn scan_segment<F: File>(
+    file: &F,
+    base: Offset,
+    end: Offset,
+    limit: u32,
+    interval: u32,
+    mut each: impl FnMut(&BatchHeader) + Send,
+) -> io::Result<SegmentScan> {
+    let first = crate::files::SEGMENT_HEADER_BYTES;
+    let mut scan = SegmentScan { index: IndexBuilder::new(base), damaged: Vec::new() };
+    let mut scanner = Scanner::new(file.clone(), first, limit);
+    let (mut at, mut epoch, mut landmark) = (base, LeaderEpoch::NONE, true);
+    while at < end {
+        let position = scanner.position();
+        match scanner.next(true).await? {
+            Scanned::Batch(header) if follows(&header, at, end, epoch) => {
+                scan.index.push_at(&header, position, interval, landmark);
+                (at, epoch, landmark) = (header.next_offset(), header.leader_epoch, false);
+                each(&header);
+            }
+            _ => {
+                let wanted = at.next()..end;
+                let Some((position, next)) = find_batch(file, position, limit, wanted, limit).await? else {
+                    scan.damaged.push(at..end);
+                    break;
+                };
+                scan.damaged.push(at..next);
+                scanner.seek(position);
+                (at, landmark) = (next, true);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// Whether a batch may stand at offset `at` of a log that goes to `end` and has reached `epoch`.
+pub(crate) fn follows(header: &BatchHeader, at: Offset, end: Offset, epoch: LeaderEpoch) -> bool {
+    header.base_offset == at && header.next_offset() <= end && header.leader_epoch >= epoch
+}
+
+/// The first batch behind what is broken at `position` whose base offset lies in `offsets`, looked for in up to
+/// `search_bytes`.
+///
+/// A producer can put the bytes of a batch into a record's value, and damage in front of it must not turn that into
+/// records of the log. So a batch counts only if another one follows it, or the end of the file does; and what the
+/// broken batch's own length leads to is tried first.
+pub(crate) async fn find_batch<F: File>(
+    file: &F,
+    position: u32,
+    limit: u32,
+    offsets: Range<Offset>,
+    search_bytes: u32,
+) -> io::Result<Option<(u32, Offset)>> {
+    let search_end = limit.min(position.saturating_add(search_bytes));
+    let head = file.read_at(u64::from(position), HEADER_BYTES).await?;
+    if let Ok(header) = BatchHeader::parse(&head) {
+        let next = u64::from(position) + header.size_bytes() as u64;
+        if let Some(next) = u32::try_from(next).ok().filter(|&next| next < search_end)
+            && let Some(base) = batch_at(file, next, limit, &offsets).await?
+        {
+            return Ok(Some((next, base)));
+        }
+    }
+    let mut chunk_at = position + 1;
+    while chunk_at < search_end {
+        // Chunks overlap by a header, so that one that straddles them is seen.
+        let length = (CHUNK_BYTES + HEADER_BYTES as u32).min(limit - chunk_at);
+        let chunk = file.read_at(u64::from(chunk_at), length as usize).await?;
+        let starts = chunk.len().saturating_sub(HEADER_BYTES - 1).min(CHUNK_BYTES as usize);
+        for start in 0..starts {
+            if may_be_header(&chunk[start..start + HEADER_BYTES], &offsets) {
+                let at = chunk_at + start as u32;
+                if let Some(base) = batch_at(file, at, limit, &offsets).await? {
+                    return Ok(Some((at, base)));
+                }
+            }
+        }
+        chunk_at = chunk_at.saturating_add(CHUNK_BYTES);
+    }
+    Ok(None)
+}
+
+/// The base offset of the batch at a position, if there is one within `offsets`, and another or the end behind it.
+async fn batch_at<F: File>(
+    file: &F,
+    position: u32,
+    limit: u32,
+    offsets: &Range<Offset>,
+) -> io::Result<Option<Offset>> {
+    let mut scanner = Scanner::new(file.clone(), position, limit);
+    let Scanned::Batch(header) = scanner.next(true).await? else { return Ok(None) };
+    if !offsets.contains(&header.base_offset) {
+        return Ok(None);
+    }
+    let followed = match scanner.next(false).await? {
+        Scanned::End => true,
+        Scanned::Batch(next) => next.base_offset == header.next_offset(),
+        Scanned::Broken => header.next_offset() >= offsets.end,
+    };
+    Ok(followed.then_some(header.base_offset))
+}
+
+/// A cheap look at bytes that may be a batch's header.
+fn may_be_header(bytes: &[u8], offsets: &Range<Offset>) -> bool {
+    if bytes[16] != MAGIC as u8 {
+        return false;
+    }
+    let base = Offset(i64::from_be_bytes(crate::frame::array(bytes)));
+    let length = i32::from_be_bytes(crate::frame::array(&bytes[8..]));
+    offsets.contains(&base) && length >= (HEADER_BYTES - LENGTH_PREFIX) as i32
+}
+
+/// What whole batches stand at the front of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    /// How many bytes they have.
+    pub length: usize,
+    /// The offset behind them.
+    pub next: Offset,
+    /// The epoch of the last of them.
+    pub epoch: LeaderEpoch,
+    /// Why they end there.
+    pub stop: Stop,
+}
+
+/// Why a run of batches ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The next batch would pass one of the caller's bounds, or the buffer is at its end.
+    Bound,
+    /// The next batch needs this many bytes in the buffer, or more.
+    Partial(usize),
+    /// The next bytes are no batch that may stand here.
+    Broken,
+}
+
+/// Checks the batches at the front of `bytes`, the first of which must have the base offset `at`: up to `max_bytes`
+/// of them, none reaching beyond `up_to`. `expected_epoch` gives what is known of an offset's leader epoch.
+pub(crate) fn check_prefix(
+    bytes: &[u8],
+    at: Offset,
+    up_to: Offset,
+    max_bytes: usize,
+    check: bool,
+    expected_epoch: impl Fn(Offset) -> Option<LeaderEpoch>,
+) -> Prefix {
+    let mut prefix = Prefix { length: 0, next: at, epoch: LeaderEpoch::NONE, stop: Stop::Bound };
+    while prefix.next < up_to && prefix.length < bytes.len() {
+        let rest = &bytes[prefix.length..];
+        if rest.len() < HEADER_BYTES {
+            prefix.stop = Stop::Partial(prefix.length + HEADER_BYTES);
+            break;
+        }
+        let Ok(header) = BatchHeader::parse(rest) else {
+            prefix.stop = Stop::Broken;
+            break;
+        };
+        let epoch_fits = expected_epoch(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
+        if header.base_offset != prefix.next || header.leader_epoch < prefix.epoch || !epoch_fits {
+            prefix.stop = Stop::Broken;
+            break;
+        }
+        let size = header.size_bytes();
+        if header.next_offset() > up_to || prefix.length.saturating_add(size) > max_bytes {
+            break;
+        }
+        if size > rest.len() {
+            prefix.stop = Stop::Partial(prefix.length + size);
+            break;
+        }
+        if check && crc32c(&rest[CHECKED_FROM as usize..size]) != header.crc {
+            prefix.stop = Stop::Broken;
+            break;
+        }
+        prefix.length += size;
+        prefix.next = header.next_offset();
+        prefix.epoch = header.leader_epoch;
+    }
+    prefix
+}

@@ -1,0 +1,93 @@
+//! What follows the closing of a segment, in the background: its index file and a producer snapshot.
+
+use crate::checkpoint::{create, replace};
+use crate::core::lock;
+use crate::files::{index_name, producers_name};
+use crate::index::Index;
+use crate::log::Log;
+use crate::segment::Sealed;
+use bytes::Bytes;
+use highwater_env::{Disk, Env, File};
+use highwater_types::{Offset, mutant};
+use std::io;
+use std::sync::Arc;
+
+/// How many producer snapshots are kept.
+const SNAPSHOTS: usize = 2;
+
+impl<E: Env> Log<E> {
+    /// Writes what a closed segment needs. Failures cost time at the next opening, nothing else.
+    pub(crate) async fn finish_seal(&self, sealed: Arc<Sealed>, snapshot: Option<(Offset, Bytes)>) {
+        if let Some((offset, bytes)) = snapshot
+            && let Err(error) = self.store_snapshot(offset, bytes).await
+        {
+            tracing::warn!(log = %self.id(), %error, "cannot write a producer snapshot");
+        }
+        let Some(index) = sealed.pinned() else { return };
+        if let Err(error) = self.store_index(&index).await {
+            tracing::warn!(log = %self.id(), %error, "cannot write an index");
+            return;
+        }
+        sealed.unpin();
+        let weight = index.memory_bytes();
+        lock(&self.0.core.indexes).insert(sealed.key, index, weight);
+    }
+
+    /// Starts writing the index files of segments whose index was made anew when the log was opened.
+    pub(crate) fn write_pinned_indexes(&self) {
+        let pinned: Vec<_> =
+            lock(&self.0.view).sealed.iter().filter(|sealed| sealed.pinned().is_some()).cloned().collect();
+        if !pinned.is_empty() {
+            let log = self.clone();
+            let work = async move {
+                for sealed in pinned {
+                    log.finish_seal(sealed, None).await;
+                }
+            };
+            self.0.core.env.spawn("log-seal", work).detach();
+        }
+    }
+
+    /// Writes the index file of a segment. Not synced: an index that does not check out is made anew.
+    pub(crate) async fn store_index(&self, index: &Index) -> io::Result<()> {
+        let path = self.0.dir.join(index_name(index.summary.base));
+        let file = create(self.0.core.env.disk(), &path).await?;
+        file.write_at(0, vec![index.encode()]).await
+    }
+
+    /// Makes a producer snapshot durable, and then removes those that are no longer needed.
+    pub(crate) async fn store_snapshot(&self, offset: Offset, bytes: Bytes) -> io::Result<()> {
+        let _turn = self.0.snapshot_turn.lock().await;
+        if self.is_deleted() || lock(&self.0.view).snapshots.contains(&offset) {
+            return Ok(());
+        }
+        let disk = self.0.core.env.disk();
+        let name = producers_name(offset);
+        let generation = lock(&self.0.view).generation;
+        if mutant!("pid-snapshot-lossy") {
+            let file = create(disk, &self.0.dir.join(&name)).await?;
+            file.write_at(0, vec![bytes]).await?;
+        } else {
+            replace(disk, &self.0.dir, &name, bytes).await?;
+        }
+        let stale = {
+            let mut view = lock(&self.0.view);
+            if view.generation != generation {
+                // The log was truncated meanwhile: the snapshot may be of batches that are gone.
+                vec![offset]
+            } else {
+                view.snapshots.push(offset);
+                view.snapshots.sort_unstable();
+                let surplus = view.snapshots.len().saturating_sub(SNAPSHOTS);
+                view.snapshots.drain(..surplus).collect()
+            }
+        };
+        for offset in stale {
+            match disk.remove_file(&self.0.dir.join(producers_name(offset))).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

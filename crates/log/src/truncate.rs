@@ -1,0 +1,165 @@
+//! Moving a log's end back.
+
+use crate::append::Appender;
+use crate::checkpoint::{Mark, replace};
+use crate::core::{FileOf, lock};
+use crate::epochs::LEADER_EPOCHS;
+use crate::error::LogError;
+use crate::files::{SEGMENT_HEADER_BYTES, index_name, producers_name, segment_name};
+use crate::index::Summary;
+use crate::log::Log;
+use crate::recovery::{Listing, rebuild_producers};
+use crate::scan::scan_segment;
+use crate::segment::Active;
+use crate::window::Window;
+use highwater_env::{Disk, Env, Event, File, OpenMode};
+use highwater_types::Offset;
+use std::io;
+
+impl<E: Env> Log<E> {
+    /// Moves the log's end back to `to`, or to the start of the batch that holds it; returns the new end. Durable
+    /// when it returns. Nothing happens if the log ends there or before.
+    ///
+    /// For followers whose leader has another history.
+    pub async fn truncate(&self, to: Offset) -> Result<Offset, LogError> {
+        let mut appender = self.0.appender.lock().await;
+        self.ensure_open()?;
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if to >= end {
+            return Ok(end);
+        }
+        if to < start {
+            return Err(LogError::OutOfRange { start, end });
+        }
+        let _turn = self.0.sync_turn.lock().await;
+        self.lower_mark(to).await?;
+        let result = self.cut(&mut appender, to).await;
+        result.map_err(|error| {
+            self.poison("truncate", &error);
+            LogError::Poisoned
+        })
+    }
+
+    /// Takes back, durably, that anything in the segment of `to` was proven: what is cut must not look like damage.
+    async fn lower_mark(&self, to: Offset) -> Result<(), LogError> {
+        {
+            let view = lock(&self.0.view);
+            let sealed = view.sealed.iter().rev().map(|segment| segment.summary.base);
+            let mut bases = [view.active.index.summary().base].into_iter().chain(sealed);
+            let segment = bases.find(|&base| base <= to).unwrap_or_default();
+            let mut mark = lock(&self.0.mark);
+            let proven = segment.max(mark.start);
+            if mark.proven <= proven {
+                return Ok(());
+            }
+            *mark = Mark { proven, segment, position: SEGMENT_HEADER_BYTES, start: mark.start };
+        }
+        Ok(self.0.core.write_marks().await?)
+    }
+
+    async fn cut(&self, appender: &mut Appender<FileOf<E>>, to: Offset) -> io::Result<Offset> {
+        let core = &self.0.core;
+        let disk = core.env.disk();
+        // Readers must not take what is cut for damage.
+        let (kept, base) = {
+            let mut view = lock(&self.0.view);
+            view.generation += 1;
+            let kept: Vec<Summary> = view
+                .sealed
+                .iter()
+                .map(|segment| segment.summary)
+                .chain([*view.active.index.summary()])
+                .filter(|summary| summary.base <= to)
+                .collect();
+            let base = kept.last().map_or(to, |summary| summary.base);
+            (kept, base)
+        };
+        let listing = Listing::read(disk, &self.0.dir).await?;
+        for &later in listing.segments.iter().rev().filter(|&&later| later > base) {
+            disk.remove_file(&self.0.dir.join(segment_name(later))).await?;
+            remove_if_there(disk, &self.0.dir.join(index_name(later))).await?;
+        }
+        remove_if_there(disk, &self.0.dir.join(index_name(base))).await?;
+        for &later in listing.snapshots.iter().filter(|&&later| later > to) {
+            remove_if_there(disk, &self.0.dir.join(producers_name(later))).await?;
+        }
+        let last = *kept.last().expect("the log's start lies in a segment");
+        let active = self.reopen(&last, to, appender).await?;
+        let end = active.index.summary().end;
+        disk.sync_dir(&self.0.dir).await?;
+        let epochs = {
+            let mut view = lock(&self.0.view);
+            view.sealed.retain(|segment| segment.summary.base < base);
+            view.snapshots.retain(|&offset| offset <= end);
+            view.damaged.retain(|range| range.start < end);
+            view.unsynced.clear();
+            view.dir_unsynced = false;
+            view.epochs.truncate(end);
+            view.active = active.clone();
+            self.publish_end(end);
+            self.lower_synced(end);
+            view.epochs.clone()
+        };
+        replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+        appender.follow(&active);
+        (appender.roll_begun, appender.tail_uncertain) = (false, false);
+        appender.producers = rebuild_producers(core, &self.0.dir, &kept, end).await?;
+        {
+            let summary = active.index.summary();
+            let mut mark = lock(&self.0.mark);
+            *mark = Mark {
+                proven: end,
+                segment: summary.base,
+                position: summary.size,
+                start: mark.start.min(end),
+            };
+        }
+        core.marks_moved();
+        core.env.observe(&Event::Truncated { log: self.0.id, end });
+        Ok(end)
+    }
+
+    /// Opens the segment that becomes the active one, and cuts it, durably.
+    async fn reopen(
+        &self,
+        last: &Summary,
+        to: Offset,
+        appender: &Appender<FileOf<E>>,
+    ) -> io::Result<Active<FileOf<E>>> {
+        let core = &self.0.core;
+        // Syncs of the segments before this one may be outstanding.
+        let unsynced = lock(&self.0.view).unsynced.clone();
+        for file in unsynced {
+            file.sync_data().await?;
+        }
+        let file = if last.base == appender.base {
+            appender.file.clone()
+        } else {
+            core.env.disk().open(&self.0.dir.join(segment_name(last.base)), OpenMode::Write).await?
+        };
+        let interval = appender.config.index_interval_bytes;
+        let mut cut = to;
+        // A batch that holds `to` goes as a whole.
+        scan_segment(&file, last.base, last.end, last.size, interval, |header| {
+            if header.base_offset < to && to < header.next_offset() {
+                cut = header.base_offset;
+            }
+        })
+        .await?;
+        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, |_| {}).await?;
+        file.set_len(u64::from(scan.index.summary().size)).await?;
+        file.sync_data().await?;
+        // The last offsets that are kept may be damaged.
+        scan.index.extend_to(cut);
+        let summary = scan.index.summary();
+        let window = Window::new(summary.end, summary.size, core.options.verified_window_bytes_per_log);
+        Ok(Active { file, created: appender.created, index: scan.index, window })
+    }
+}
+
+async fn remove_if_there<D: Disk>(disk: &D, path: &std::path::Path) -> io::Result<()> {
+    match disk.remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
