@@ -1,0 +1,28 @@
+//! `highwater config`: checks a configuration file before a node is started with it.
+
+use crate::cli::ConfigCommand;
+use crate::config::FileConfig;
+use crate::output::Output;
+use crate::settings;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Does what was asked.
+pub fn run(command: &ConfigCommand, output: &Output) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Check { file } => {
+            let config = FileConfig::load(file)?;
+            let set = config.kafka()?.len();
+            let text = format!(
+                "{}: fine (node {}, data in {}, listening on {}, {set} Kafka configurations set)",
+                file.display(),
+                config.node_id,
+                config.data_dir.display(),
+                config.listener.listen
+            );
+            output.item(&json!({ "file": file, "valid": true }), &text)?;
+        }
+        ConfigCommand::List => settings::list(output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

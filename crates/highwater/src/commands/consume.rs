@@ -1,0 +1,165 @@
+//! `highwater consume`: prints the records of a topic.
+
+use crate::cli::Connection;
+use crate::output::{Output, Style};
+use crate::record_format::RecordFormat;
+use crate::session;
+use clap::Args;
+use highwater_client::{Client, ConsumedRecord, Consumer, ConsumerConfig, OffsetReset, StartAt};
+use highwater_env_tokio::TokioEnv;
+use highwater_types::{Offset, PartitionIndex, Timestamp};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long one poll waits; between polls it is seen whether all has been read.
+const POLL: Duration = Duration::from_millis(500);
+
+/// `highwater consume`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  highwater consume orders                                 what comes from now on
+  highwater consume orders --from-beginning --count 10
+  highwater consume orders --partition 2 --offset 1000 --exit-at-end
+  highwater consume orders --from-time 1767225600000 --format '%p@%o %k: %s\\n'
+
+Formats: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp (ms), %h headers,
+%S and %K lengths in bytes (-1 for null), %% percent, \\n \\t \\0 \\\\.")]
+pub struct ConsumeArgs {
+    /// The topic.
+    topic: String,
+    /// Start at the first record there is.
+    #[arg(long, conflicts_with_all = ["offset", "from_time"])]
+    from_beginning: bool,
+    /// Start at this offset; below zero counts from the end.
+    #[arg(long, short, allow_negative_numbers = true, conflicts_with = "from_time")]
+    offset: Option<i64>,
+    /// Start at the first record of this time (milliseconds since 1970) or later.
+    #[arg(long)]
+    from_time: Option<i64>,
+    /// Read this partition alone; may be given several times.
+    #[arg(long, short)]
+    partition: Vec<i32>,
+    /// Stop after this many records.
+    #[arg(long, short)]
+    count: Option<u64>,
+    /// Stop at what was the end when the command started.
+    #[arg(long, short)]
+    exit_at_end: bool,
+    /// How a record is printed.
+    #[arg(long, short, default_value = "%s\\n")]
+    format: RecordFormat,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Does what was asked.
+pub fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<ExitCode> {
+    session::run(&args.connection, |client| async move { consume(client, args, output).await })
+}
+
+async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client.clone(), config)?;
+    let partitions = partitions(&client, args).await?;
+    let mut ends = BTreeMap::new();
+    let mut start = Vec::new();
+    for &partition in &partitions {
+        let end = consumer.end_offset(&args.topic, partition).await?;
+        let at = start_at(&consumer, args, partition, end).await?;
+        start.push((args.topic.clone().into(), partition, at));
+        if args.exit_at_end {
+            ends.insert(partition, end);
+        }
+    }
+    consumer.assign(start);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 && !(args.exit_at_end && has_reached(&consumer, &args.topic, &ends)) {
+        let records = tokio::select! {
+            biased;
+            _ = interrupt.recv() => break,
+            records = consumer.poll(POLL) => records?,
+        };
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        for record in records {
+            let is_beyond = ends.get(&record.partition).is_some_and(|end| record.offset >= *end);
+            if left == 0 || is_beyond {
+                continue;
+            }
+            left -= 1;
+            match output.style() {
+                Style::Json => writeln!(out, "{}", json_of(&record))?,
+                Style::Text => args.format.write(&record, &mut out)?,
+            }
+        }
+        out.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn partitions(client: &Client<TokioEnv>, args: &ConsumeArgs) -> anyhow::Result<Vec<PartitionIndex>> {
+    let topic = client.topic(&args.topic, false).await?;
+    if args.partition.is_empty() {
+        return Ok(topic.partitions.iter().map(|partition| partition.index).collect());
+    }
+    for &asked in &args.partition {
+        let count = topic.partitions.len();
+        if !topic.partitions.iter().any(|partition| partition.index.0 == asked) {
+            anyhow::bail!("{} has {count} partitions, and no partition {asked}", args.topic);
+        }
+    }
+    Ok(args.partition.iter().copied().map(PartitionIndex).collect())
+}
+
+async fn start_at(
+    consumer: &Consumer<TokioEnv>,
+    args: &ConsumeArgs,
+    partition: PartitionIndex,
+    end: Offset,
+) -> anyhow::Result<StartAt> {
+    if args.from_beginning {
+        return Ok(StartAt::Earliest);
+    }
+    if let Some(time) = args.from_time {
+        return Ok(StartAt::Time(Timestamp(time)));
+    }
+    Ok(match args.offset {
+        None => StartAt::Offset(end),
+        Some(offset) if offset >= 0 => StartAt::Offset(Offset(offset)),
+        Some(back) => {
+            let first = consumer.beginning_offset(&args.topic, partition).await?;
+            StartAt::Offset(end.plus(back).max(first))
+        }
+    })
+}
+
+fn has_reached(consumer: &Consumer<TokioEnv>, topic: &str, ends: &BTreeMap<PartitionIndex, Offset>) -> bool {
+    ends.iter()
+        .all(|(partition, end)| consumer.position(topic, *partition).is_some_and(|position| position >= *end))
+}
+
+fn json_of(record: &ConsumedRecord) -> serde_json::Value {
+    let text = |bytes: &Option<bytes::Bytes>| {
+        bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|header| json!([String::from_utf8_lossy(&header.key), text(&header.value)]))
+        .collect();
+    json!({
+        "topic": record.topic.to_string(),
+        "partition": record.partition.0,
+        "offset": record.offset.0,
+        "timestamp": record.timestamp.0,
+        "key": text(&record.key),
+        "value": text(&record.value),
+        "headers": headers,
+    })
+}

@@ -1,0 +1,79 @@
+//! The running of a node: from its configuration to its graceful end.
+
+use crate::admin::{self, Health};
+use crate::output::Output;
+use anyhow::Context;
+use highwater_broker::{BrokerConfig, Node};
+use highwater_env_tokio::TokioEnv;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a node until it is told to stop by SIGTERM or SIGINT; a second signal stops it at once, which loses nothing
+/// that was acknowledged. `ready` is told the Kafka and the admin address.
+pub fn run(
+    config: BrokerConfig,
+    admin: Option<SocketAddr>,
+    output: &Output,
+    ready: impl FnOnce(SocketAddr, Option<SocketAddr>, &Output) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let ended = highwater_env_tokio::run(None, |env| async move {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let node = Node::start(env.clone(), config).await?;
+        let kafka = *node.local_addrs().first().context("a node listens on at least one address")?;
+        let running = Arc::new(Running(Mutex::new(Some(node))));
+        let admin = match admin {
+            Some(address) => Some(admin::serve(&env, address, Arc::clone(&running)).await?),
+            None => None,
+        };
+        tracing::info!(%kafka, "ready");
+        ready(kafka, admin.as_ref().map(|(address, _)| *address), output)?;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        output.note("stopping: finishing what is under way");
+        let node = running.take().context("a node is stopped once")?;
+        let stopped = tokio::select! {
+            biased;
+            stopped = node.shutdown() => stopped.context("the node did not stop cleanly"),
+            _ = terminate.recv() => Err(anyhow::anyhow!("stopped at once by a second signal")),
+            _ = interrupt.recv() => Err(anyhow::anyhow!("stopped at once by a second signal")),
+        };
+        if let Some((_, task)) = admin {
+            task.abort();
+        }
+        stopped
+    })?;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// The node while it runs; None once it stops.
+struct Running(Mutex<Option<Node<TokioEnv>>>);
+
+impl Running {
+    fn take(&self) -> Option<Node<TokioEnv>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&Node<TokioEnv>) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(at)
+    }
+}
+
+impl Health for Running {
+    fn metrics(&self) -> String {
+        self.look(Node::render_metrics).unwrap_or_default()
+    }
+
+    fn failure(&self) -> Option<String> {
+        match self.look(|node| node.metrics().logs_failed.get()) {
+            Some(0) => None,
+            Some(count) => Some(format!("{count} logs are offline after a failed write or sync")),
+            None => Some("the node is stopping".to_owned()),
+        }
+    }
+}

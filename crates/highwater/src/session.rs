@@ -1,0 +1,36 @@
+//! How a command talks to a cluster.
+
+use crate::cli::Connection;
+use highwater_client::{Client, ClientConfig, ClientError};
+use highwater_env_tokio::TokioEnv;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// One worker is enough for a command.
+const WORKERS: NonZeroUsize = NonZeroUsize::MIN;
+
+/// Connects, and runs what `command` makes of the connection.
+pub fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
+    connection: &Connection,
+    command: impl FnOnce(Client<TokioEnv>) -> F,
+) -> anyhow::Result<ExitCode> {
+    let timeout = Duration::from_millis(connection.timeout_ms);
+    let config = ClientConfig {
+        client_id: "highwater-cli".to_owned(),
+        request_timeout: timeout,
+        connect_timeout: timeout.min(Duration::from_secs(10)),
+        operation_timeout: timeout,
+        ..ClientConfig::new(connection.bootstrap.iter().cloned())
+    };
+    highwater_env_tokio::run(Some(WORKERS), |env| async move {
+        let client = Client::connect(env, config).await?;
+        command(client).await
+    })?
+}
+
+/// Whether the broker refused because the topic is there already.
+pub fn is_existing_topic(error: &ClientError) -> bool {
+    // TOPIC_ALREADY_EXISTS.
+    error.code().is_some_and(|code| code.0 == 36)
+}
