@@ -1,11 +1,12 @@
 //! A checked batch.
 
 use crate::header::CHECKED_FROM;
+use crate::recompress::finish;
 use crate::record::RawRecord;
 use crate::records::Walk;
 use crate::{AssignedBatch, BatchError, BatchHeader, Codec, HEADER_BYTES, Records, crc32c, decompress};
 use bytes::Bytes;
-use highwater_types::{LeaderEpoch, Offset, Timestamp};
+use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// How far a batch's records may grow when decompressed, unless the caller says otherwise.
 pub const MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
@@ -123,6 +124,14 @@ impl Batch {
         log_append_time: Option<Timestamp>,
     ) -> AssignedBatch {
         AssignedBatch::new(self, base_offset, leader_epoch, log_append_time)
+    }
+
+    /// The same batch with other numbers of its idempotent producer, as after a change of the producer's epoch. Copies
+    /// the records, because the checksum covers these numbers.
+    #[must_use]
+    pub fn with_producer(&self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> Self {
+        let header = BatchHeader { producer_id: id, producer_epoch: epoch, base_sequence, ..self.header };
+        finish(header, self.bytes.to_vec()).expect("it has the length of a batch")
     }
 
     /// Everything behind the header, as it stands in the batch.

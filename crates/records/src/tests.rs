@@ -149,6 +149,15 @@ fn log_append_time_replaces_every_timestamp() {
 }
 
 #[test]
+fn a_batch_changes_its_producer() {
+    let mut builder = builder(Codec::Zstd, &three());
+    let plain = Batch::check(builder.clone().build()).expect("the builder makes good batches");
+    builder.set_producer(ProducerId(5), ProducerEpoch(2), 70);
+    let expected = Batch::check(builder.build()).expect("the builder makes good batches");
+    assert_eq!(plain.with_producer(ProducerId(5), ProducerEpoch(2), 70), expected);
+}
+
+#[test]
 fn assignment_shares_the_records_and_changes_twelve_bytes() {
     let batch = batch(Codec::None, &three());
     let assigned = batch.assigned(Offset(0x0102_0304_0506_0708), LeaderEpoch(0x0a0b_0c0d), None);
