@@ -1,27 +1,17 @@
 //! Administration: topics, partitions, configurations, records.
 
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, FoundOffset, Isolation};
 use highwater_env::Env;
-use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use highwater_types::{BrokerId, Offset, PartitionIndex, Timestamp, TopicId};
 use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use highwater_wire::messages::{
     CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest, CreatePartitionsTopic,
     CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic, DeleteTopicState,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
     DescribeConfigsResource, DescribeConfigsResourceResult, DescribeLogDirsRequest, DescribeLogDirsResult,
-    IncrementalAlterConfigsRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+    IncrementalAlterConfigsRequest,
 };
 use highwater_wire::{Request, Str};
-
-/// Asks ListOffsets for the end of a partition: the next offset.
-pub const LATEST: Timestamp = Timestamp(-1);
-/// Asks ListOffsets for the first offset that can be read.
-pub const EARLIEST: Timestamp = Timestamp(-2);
-/// Asks ListOffsets for the record with the largest timestamp.
-pub const MAX_TIMESTAMP: Timestamp = Timestamp(-3);
-
-/// The reader's -1: a consumer, not a replica.
-const CONSUMER: BrokerId = BrokerId(-1);
 
 /// A topic to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,17 +48,6 @@ pub enum ConfigChange {
     Append(String, String),
     /// Takes from a list.
     Subtract(String, String),
-}
-
-/// What ListOffsets found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundOffset {
-    /// The offset; None if no record is that late.
-    pub offset: Option<Offset>,
-    /// The record's timestamp, where one was looked for.
-    pub timestamp: Timestamp,
-    /// The leader epoch of that place.
-    pub leader_epoch: LeaderEpoch,
 }
 
 /// Administration of a cluster.
@@ -201,34 +180,15 @@ impl<E: Env> Admin<E> {
             .await
     }
 
-    /// Finds an offset: [`EARLIEST`], [`LATEST`], [`MAX_TIMESTAMP`], or the first record at or after a time.
+    /// Finds an offset: [`EARLIEST`](crate::EARLIEST), [`LATEST`](crate::LATEST),
+    /// [`MAX_TIMESTAMP`](crate::MAX_TIMESTAMP), or the first record at or after a time.
     pub async fn list_offset(
         &self,
         topic: &str,
         partition: PartitionIndex,
         timestamp: Timestamp,
     ) -> Result<FoundOffset, ClientError> {
-        let partition_request =
-            ListOffsetsPartition { partition_index: partition, timestamp, ..ListOffsetsPartition::default() };
-        let request = ListOffsetsRequest {
-            replica_id: CONSUMER,
-            topics: vec![ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition_request] }],
-            timeout_ms: self.timeout_ms(),
-            ..ListOffsetsRequest::default()
-        };
-        self.client
-            .retry("finding an offset", || async {
-                let leader = self.client.leader(topic, partition).await?;
-                let answer = self.client.call(leader.broker, &request, i16::MAX).await?;
-                let result = self.first::<ListOffsetsRequest, _>(answer.topics)?;
-                let result = self.first::<ListOffsetsRequest, _>(result.partitions)?;
-                self.checked(topic, result.error_code, || {
-                    format!("no offset of {topic}-{partition} can be found")
-                })?;
-                let offset = Some(result.offset).filter(|offset| offset.0 >= 0);
-                Ok(FoundOffset { offset, timestamp: result.timestamp, leader_epoch: result.leader_epoch })
-            })
-            .await
+        self.client.list_offset(topic, partition, timestamp, Isolation::ReadUncommitted).await
     }
 
     /// The configurations of a resource, with the places that set them.

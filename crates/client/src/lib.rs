@@ -7,11 +7,19 @@ mod admin;
 mod client;
 mod config;
 mod connection;
+mod consumer;
 mod error;
 mod metadata;
+mod offsets;
+mod producer;
 
-pub use admin::{Admin, ConfigChange, EARLIEST, FoundOffset, LATEST, MAX_TIMESTAMP, NewTopic, Resource};
+pub use admin::{Admin, ConfigChange, NewTopic, Resource};
 pub use client::{Client, Leader};
 pub use config::ClientConfig;
+pub use consumer::{ConsumedRecord, Consumer, ConsumerConfig, OffsetReset, StartAt};
 pub use error::ClientError;
 pub use metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
+pub use offsets::{EARLIEST, FoundOffset, Isolation, LATEST, MAX_TIMESTAMP};
+pub use producer::{
+    Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, murmur2, partition_of_key,
+};
