@@ -159,6 +159,10 @@ impl<E: Env> Log<E> {
             self.poison("sync", &error);
             return Err(LogError::Poisoned);
         }
+        // A write may have failed while the sync ran.
+        if self.is_poisoned() {
+            return Err(LogError::Poisoned);
+        }
         {
             let mut view = lock(&self.0.view);
             view.unsynced.drain(..work.sealed);

@@ -340,10 +340,12 @@ async fn open_logs<E: Env>(
         // The directory is gone. Its offsets must not be given again.
         disk.create_dir_all(&core.log_dir(*id)).await?;
     }
-    if !lost.is_empty() {
+    ids.extend(lost);
+    if !ids.is_empty() {
+        // A log whose making did not end may be visible and yet not on disk. What is appended to it must not vanish
+        // with its directory.
         disk.sync_dir(&core.logs_dir()).await?;
     }
-    ids.extend(lost);
     let interval = LogConfig::default().index_interval_bytes;
     let limit = core.options.max_concurrent_opens;
     let reports = for_each_bounded(ids, limit, |id| {
