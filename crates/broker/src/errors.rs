@@ -97,6 +97,7 @@ pub(crate) fn of_commit(error: &CommitError) -> ErrorCode {
         CommitError::Create(_) | CommitError::Append(_) | CommitError::Sync(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         // The client looks for another controller, and finds this node again if it was only restarted.
         CommitError::Stopped => ErrorCode::NOT_CONTROLLER,
+        CommitError::Refused(refusal) => of_refusal(refusal),
         CommitError::Apply(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }

@@ -5,7 +5,7 @@ use crate::topic::log_config;
 use highwater_env::{Env, Event};
 use highwater_log::{CleanupPolicy, LogConfig, LogError};
 use highwater_metadata::{Change, Image, METADATA_LOG, Topic};
-use highwater_types::{LogId, Offset, TopicId};
+use highwater_types::{LogId, Offset};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,16 +15,15 @@ const AT_ONCE: usize = 16;
 impl<E: Env> Inner<E> {
     /// Brings the logs in line with the metadata at start: configures them, deletes those of topics that were deleted
     /// and those that a crash left behind, and reports what should not be.
-    pub(super) async fn reconcile(self: &Arc<Self>, image: &Image, removed: &BTreeSet<TopicId>) {
-        let mut leftover = Vec::new();
+    pub(super) async fn reconcile(self: &Arc<Self>, image: &Image, removed: &BTreeSet<LogId>) {
+        let mut leftover: Vec<LogId> = removed.iter().copied().collect();
         for log in self.store.logs() {
             let id = log.id();
             if id == METADATA_LOG || image.partition(id).is_some() {
                 continue;
             }
-            if removed.contains(&id.topic) {
+            if removed.contains(&id) {
                 self.env.observe(&Event::Reached("cluster: log of a deleted topic left by a crash"));
-                leftover.push(id);
             } else if log.start_offset() == Offset::ZERO && log.end_offset() == Offset::ZERO {
                 self.env.observe(&Event::Reached("cluster: log of a topic that was never committed"));
                 leftover.push(id);
@@ -63,7 +62,9 @@ impl<E: Env> Inner<E> {
                 Change::PartitionCreated(id) => Some(*id),
                 _ => None,
             })
-            .filter(|id| image.partition(*id).is_some_and(|partition| partition.replicas.contains(&self.node)))
+            .filter(|id| {
+                image.partition(*id).is_some_and(|partition| partition.replicas.contains(&self.node))
+            })
             .filter_map(|id| Some((id, log_config(&self.view(image).topic(image.topic_by_id(id.topic)?)))))
             .collect();
         let failure = Arc::new(Mutex::new(None));
@@ -93,12 +94,14 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    /// Deletes logs. What cannot be deleted now is deleted at the next start.
+    /// Deletes logs, among them such as could not be opened. What cannot be deleted now is deleted at the next start.
     pub(super) async fn remove_logs(self: &Arc<Self>, ids: Vec<LogId>) {
-        let there = ids.into_iter().filter(|id| self.store.log(*id).is_some()).collect();
-        self.each(there, |inner, id| async move {
-            if let Err(error) = inner.store.delete_log(id).await {
-                tracing::warn!(log = %id, %error, "a log could not be deleted; the next start tries again");
+        self.each(ids, |inner, id| async move {
+            match inner.store.delete_log(id).await {
+                Ok(()) | Err(LogError::NotFound(_)) => {}
+                Err(error) => {
+                    tracing::warn!(log = %id, %error, "a log could not be deleted; the next start tries again");
+                }
             }
         })
         .await;
@@ -127,7 +130,7 @@ impl<E: Env> Inner<E> {
     async fn configure_topic(&self, image: &Image, topic: &Topic) {
         let config = log_config(&self.view(image).topic(topic));
         for log in topic.logs().filter_map(|id| self.store.log(id)) {
-            if log.config() != config {
+            if *log.config() != config {
                 log.set_config(config.clone()).await;
             }
         }

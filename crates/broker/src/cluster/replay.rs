@@ -7,7 +7,7 @@ use highwater_env::{Env, File};
 use highwater_log::{CleanupPolicy, Log, LogConfig, ReadSlice, Store};
 use highwater_metadata::{Change, Image, METADATA_LOG, decode};
 use highwater_records::Batches;
-use highwater_types::{Offset, TopicId};
+use highwater_types::{LogId, Offset};
 use std::collections::BTreeSet;
 
 /// How much of the log is read at once.
@@ -16,8 +16,8 @@ const READ_BYTES: usize = 1 << 20;
 /// What the metadata log leads to.
 pub(super) struct Replayed {
     pub(super) image: Image,
-    /// The topics that were deleted: their logs may go.
-    pub(super) removed: BTreeSet<TopicId>,
+    /// The logs of topics that were deleted: they may go.
+    pub(super) removed: BTreeSet<LogId>,
 }
 
 /// The metadata log of a store, made if the store is new.
@@ -50,7 +50,7 @@ pub(super) async fn replay<E: Env>(log: &Log<E>) -> Result<Replayed, ClusterErro
                 let record = record?;
                 let value = record.value.ok_or(ClusterError::Empty(record.offset))?;
                 if let Change::TopicDeleted(topic) = replayed.image.apply(&decode(&value)?)? {
-                    replayed.removed.insert(topic.id());
+                    replayed.removed.extend(topic.logs());
                 }
             }
             next = batch.header().next_offset();

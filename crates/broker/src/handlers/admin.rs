@@ -76,11 +76,13 @@ pub(crate) fn resource(resource_type: i8, name: &Str) -> Result<Resource, Failur
         BROKER_RESOURCE if name.is_empty() => Ok(Resource::Broker(None)),
         BROKER_RESOURCE => match name.parse() {
             Ok(id) if id >= 0 => Ok(Resource::Broker(Some(BrokerId(id)))),
-            _ => Err(Failure::invalid_request(format!("Broker id must be a whole number, but it is: {name:?}"))),
+            _ => Err(Failure::invalid_request(format!(
+                "Broker id must be a whole number, but it is: {name:?}"
+            ))),
         },
-        other => {
-            Err(Failure::invalid_request(format!("Resource type {other} is not supported: topics (2) and brokers (4) are.")))
-        }
+        other => Err(Failure::invalid_request(format!(
+            "Resource type {other} is not supported: topics (2) and brokers (4) are."
+        ))),
     }
 }
 
@@ -116,7 +118,11 @@ mod tests {
     fn resources_are_told_from_type_and_name() {
         let check = |resource_type, name: &'static str, expected: Result<Resource, &str>| {
             let found = resource(resource_type, &Str::from_static(name));
-            assert_eq!(found.map_err(|failure| failure.message), expected.map_err(Str::from), "{resource_type} {name}");
+            assert_eq!(
+                found.map_err(|failure| failure.message),
+                expected.map_err(Str::from),
+                "{resource_type} {name}"
+            );
         };
         check(2, "a", Ok(Resource::Topic("a".to_owned())));
         check(4, "", Ok(Resource::Broker(None)));

@@ -37,7 +37,9 @@ pub(crate) async fn handle<E: Env>(
 
 fn settings(wanted: &AlterConfigsResource) -> Result<(Resource, Vec<Setting>), Failure> {
     let resource = resource(wanted.resource_type, &wanted.resource_name)?;
-    let settings =
-        wanted.configs.iter().map(|config| (config.name.to_string(), config.value.as_ref().map(Str::to_string)));
+    let settings = wanted
+        .configs
+        .iter()
+        .map(|config| (config.name.to_string(), config.value.as_ref().map(Str::to_string)));
     Ok((resource, settings.collect()))
 }

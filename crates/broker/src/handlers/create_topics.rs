@@ -12,11 +12,11 @@ use highwater_env::Env;
 use highwater_metadata::configs::Entry;
 use highwater_metadata::controller::{CreatedTopic, NewTopic, create_topics};
 use highwater_types::TopicId;
+use highwater_wire::ErrorCode;
 use highwater_wire::Str;
 use highwater_wire::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
-use highwater_wire::ErrorCode;
 use std::sync::Arc;
 
 pub(crate) async fn handle<E: Env>(

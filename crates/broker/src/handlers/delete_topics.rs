@@ -21,7 +21,10 @@ pub(crate) async fn handle<E: Env>(
     context: Arc<Context<E>>,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let by_name = request.topic_names.into_iter().map(|name| DeleteTopicState { name: Some(name), topic_id: Default::default() });
+    let by_name = request
+        .topic_names
+        .into_iter()
+        .map(|name| DeleteTopicState { name: Some(name), topic_id: Default::default() });
     let wanted: Vec<DeleteTopicState> = by_name.chain(request.topics).collect();
     let mut refs = Vec::new();
     let parts: Vec<Result<(), Failure>> =
@@ -44,7 +47,11 @@ fn topic_ref(topic: &DeleteTopicState) -> Result<TopicRef, Failure> {
     }
 }
 
-fn result(topic: DeleteTopicState, answer: Result<Arc<Topic>, Failure>, version: i16) -> DeletableTopicResult {
+fn result(
+    topic: DeleteTopicState,
+    answer: Result<Arc<Topic>, Failure>,
+    version: i16,
+) -> DeletableTopicResult {
     let (mut error_code, error_message) = code_and_message(&answer);
     if error_code == ErrorCode::TOPIC_DELETION_DISABLED && version < 3 {
         error_code = ErrorCode::INVALID_REQUEST;

@@ -30,10 +30,12 @@ pub(crate) async fn handle<E: Env>(
         let entries = resource(wanted.resource_type, &wanted.resource_name)
             .and_then(|resource| entries(&context.shared, &routing, &resource));
         let (error_code, error_message) = code_and_message(&entries);
-        let configs = entries.unwrap_or_default().into_iter().filter(|entry| is_wanted(&wanted, entry)).map(|entry| {
-            let documentation = request.include_documentation.then(|| Str::from(entry.key.documentation()));
-            config(entry, request.include_synonyms, documentation)
-        });
+        let configs =
+            entries.unwrap_or_default().into_iter().filter(|entry| is_wanted(&wanted, entry)).map(|entry| {
+                let documentation =
+                    request.include_documentation.then(|| Str::from(entry.key.documentation()));
+                config(entry, request.include_synonyms, documentation)
+            });
         DescribeConfigsResult {
             error_code,
             error_message,
@@ -76,7 +78,10 @@ fn entries<E: Env>(
 fn started_with<E: Env>(shared: &Shared<E>, mut entry: Entry) -> Entry {
     let listeners = |address: &dyn Fn(&crate::config::ListenerConfig) -> String| {
         let listeners = shared.config.listeners.iter();
-        listeners.map(|listener| format!("{}://{}", listener.name, address(listener))).collect::<Vec<_>>().join(",")
+        listeners
+            .map(|listener| format!("{}://{}", listener.name, address(listener)))
+            .collect::<Vec<_>>()
+            .join(",")
     };
     let value = match entry.key.name {
         "node.id" => shared.config.node_id.to_string(),

@@ -43,7 +43,10 @@ fn changes(wanted: &AlterConfigsResource) -> Result<(Resource, Vec<ConfigChange>
     let resource = resource(wanted.resource_type, &wanted.resource_name)?;
     let change = |config: &highwater_wire::messages::incremental_alter_configs::AlterableConfig| {
         let operation = AlterOperation::from_number(config.config_operation).ok_or_else(|| {
-            Failure::invalid_request(format!("Unknown operation {} on a configuration.", config.config_operation))
+            Failure::invalid_request(format!(
+                "Unknown operation {} on a configuration.",
+                config.config_operation
+            ))
         })?;
         let value = config.value.as_ref().map(Str::to_string);
         Ok(ConfigChange { name: config.name.to_string(), operation, value })
