@@ -290,7 +290,7 @@ impl<E: Env> Log<E> {
             let mut view = lock(&self.0.view);
             let closed = std::mem::replace(&mut view.active, active);
             view.unsynced.push(closed.file);
-            view.dir_unsynced = true;
+            view.new_entries += 1;
             let index = closed.index.finish();
             let sealed = Sealed::new(core.next_key(), index.summary, Some(index));
             view.sealed.push(Arc::clone(&sealed));

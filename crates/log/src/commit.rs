@@ -32,7 +32,8 @@ struct SyncWork<F> {
     /// Files of sealed segments, then that of the active one.
     files: Vec<F>,
     sealed: usize,
-    dir: bool,
+    /// How many entries the directory gained.
+    entries: u32,
     /// What is proven when all of it has succeeded.
     mark: Mark,
 }
@@ -152,7 +153,7 @@ impl<E: Env> Log<E> {
             return Err(if self.is_deleted() { LogError::Closed } else { LogError::Poisoned });
         }
         let work = lock(&self.0.view).sync_work();
-        if work.mark.proven <= self.synced_end() && work.sealed == 0 && !work.dir {
+        if work.mark.proven <= self.synced_end() && work.sealed == 0 && work.entries == 0 {
             return Ok(());
         }
         if let Err(error) = self.sync_files(&work).await {
@@ -166,7 +167,8 @@ impl<E: Env> Log<E> {
         {
             let mut view = lock(&self.0.view);
             view.unsynced.drain(..work.sealed);
-            view.dir_unsynced &= !work.dir;
+            // Others may have come meanwhile.
+            view.new_entries -= work.entries;
         }
         self.prove(work.mark);
         Ok(())
@@ -188,7 +190,7 @@ impl<E: Env> Log<E> {
                 result => result?,
             }
         }
-        if work.dir && !mutant!("log-dir-unsynced") {
+        if work.entries > 0 && !mutant!("log-dir-unsynced") {
             self.0.core.env.disk().sync_dir(&self.0.dir).await?;
         }
         Ok(())
@@ -226,6 +228,6 @@ impl<F: Clone> View<F> {
         let summary = self.active.index.summary();
         let mark =
             Mark { proven: summary.end, segment: summary.base, position: summary.size, start: Offset::ZERO };
-        SyncWork { files, sealed, dir: self.dir_unsynced, mark }
+        SyncWork { files, sealed, entries: self.new_entries, mark }
     }
 }

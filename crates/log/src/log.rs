@@ -63,8 +63,8 @@ pub(crate) struct View<F> {
     pub generation: u64,
     /// Sealed segments that were not synced yet.
     pub unsynced: Vec<F>,
-    /// The directory gained an entry that was not synced yet.
-    pub dir_unsynced: bool,
+    /// How many entries the directory gained that were not synced yet.
+    pub new_entries: u32,
     /// The offsets of the producer snapshots on disk, in order.
     pub snapshots: Vec<Offset>,
 }
@@ -170,6 +170,11 @@ impl<E: Env> Log<E> {
     /// The latest leader epoch; None before the first.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         lock(&self.0.view).epochs.latest()
+    }
+
+    /// The leader epoch of the record at `offset`; None if the log has none there.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        lock(&self.0.view).epochs.at(offset)
     }
 
     /// The largest epoch that is not above `epoch`, and the offset where it ended; (-1, -1) if the log knows none

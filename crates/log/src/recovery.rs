@@ -296,7 +296,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             damaged,
             generation: 0,
             unsynced: Vec::new(),
-            dir_unsynced: false,
+            new_entries: 0,
             snapshots,
         }
     }

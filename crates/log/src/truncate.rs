@@ -93,7 +93,7 @@ impl<E: Env> Log<E> {
             view.snapshots.retain(|&offset| offset <= end);
             view.damaged.retain(|range| range.start < end);
             view.unsynced.clear();
-            view.dir_unsynced = false;
+            view.new_entries = 0;
             view.epochs.truncate(end);
             view.active = active.clone();
             self.publish_end(end);
