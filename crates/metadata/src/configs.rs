@@ -8,6 +8,7 @@
 mod broker_keys;
 mod broker_settings;
 mod key;
+mod reference;
 mod registry;
 mod statics;
 mod topic_config;
@@ -16,6 +17,7 @@ mod view;
 
 pub use broker_settings::BrokerSettings;
 pub use key::{Effect, Key, Rule, Synonym, Update, ValueType};
+pub use reference::reference;
 pub use registry::{broker_key, broker_keys, suggestion, topic_key, topic_keys};
 pub use statics::{StaticConfig, StaticConfigError};
 pub use topic_config::{CleanupPolicy, CompressionType, Durability, TimestampType, TopicConfig};

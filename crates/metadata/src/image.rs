@@ -3,7 +3,7 @@
 //! Holds what the records said and nothing else: no record is judged by the rules for requests here, only by what
 //! would make the state contradict itself. A record that does is an error, and the image is as it was before.
 
-use crate::names::{collision_key, is_reserved_topic_id};
+use crate::names::{collide, is_reserved_topic_id};
 use crate::records::{
     BrokerConfigRecord, BrokerRecord, ClusterRecord, METADATA_VERSION, MetadataRecord, PartitionRecord,
     ProducerIdsRecord, TopicConfigRecord, TopicRecord,
@@ -284,11 +284,7 @@ impl Image {
         if !name.contains(['.', '_']) {
             return None;
         }
-        let key = collision_key(name);
-        self.names
-            .keys()
-            .map(AsRef::as_ref)
-            .find(|existing| *existing != name && collision_key(existing) == key)
+        self.names.keys().map(AsRef::as_ref).find(|existing| collide(existing, name))
     }
 
     /// Changes the state by one record. After an error it is as before.

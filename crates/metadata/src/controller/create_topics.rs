@@ -3,7 +3,7 @@
 use super::{Decision, Draft, check_assignment, check_replication_factor, new_partition};
 use crate::configs::{ConfigView, Entry, check_topic_configs};
 use crate::image::Image;
-use crate::names::{check_topic_name, collision_key, is_reserved_topic_id};
+use crate::names::{check_topic_name, collide, is_reserved_topic_id};
 use crate::placement::Placement;
 use crate::records::{MetadataRecord, TopicConfigRecord, TopicRecord};
 use crate::refusal::{Refusal, RefusalCode};
@@ -56,7 +56,7 @@ pub fn create_topics(
         placement: Placement::new(view.image),
         draft: Draft::new(),
         ids: BTreeSet::new(),
-        collision_keys: BTreeMap::new(),
+        names: Vec::new(),
     };
     let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in topics {
@@ -81,7 +81,7 @@ struct Creation<'a> {
     placement: Placement,
     draft: Draft,
     ids: BTreeSet<TopicId>,
-    collision_keys: BTreeMap<String, String>,
+    names: Vec<String>,
 }
 
 impl Creation<'_> {
@@ -104,7 +104,7 @@ impl Creation<'_> {
         }));
         self.draft.add(records)?;
         self.ids.insert(id);
-        self.collision_keys.insert(collision_key(&topic.name), topic.name.clone());
+        self.names.push(topic.name.clone());
         Ok(CreatedTopic {
             id,
             partitions,
@@ -120,7 +120,7 @@ impl Creation<'_> {
             let message = format!("Topic {name:?} already exists.");
             return Err(Refusal::new(RefusalCode::TopicAlreadyExists, message));
         }
-        let earlier = self.collision_keys.get(&collision_key(name)).map(String::as_str);
+        let earlier = self.names.iter().map(String::as_str).find(|earlier| collide(earlier, name));
         if let Some(other) = image.colliding_topic(name).or(earlier) {
             let message = format!(
                 "Topic {name:?} collides with {other:?}: names must differ in more than '.' and '_'."
