@@ -10,7 +10,7 @@ const OTHER_BOUNDS: &str = "requests are bounded per connection, and by the memo
 pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("advertised.listeners", ValueType::List, "")
         .unset()
-        .read_only()
+        .elsewhere("advertised")
         .doc("The addresses that clients are told to connect to. Without a setting: those that are listened on."),
     Key::new("auto.create.topics.enable", ValueType::Boolean, "true")
         .doc("Whether a topic comes into being when a client asks for its metadata and allows that."),
@@ -30,8 +30,8 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1024))
         .read_only()
         .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
-    Key::new("listeners", ValueType::List, "").unset().read_only().doc("The addresses that are listened on."),
-    Key::new("log.dirs", ValueType::List, "").unset().read_only().doc("The directory that holds the data."),
+    Key::new("listeners", ValueType::List, "").unset().elsewhere("listener").doc("The addresses that are listened on."),
+    Key::new("log.dirs", ValueType::List, "").unset().elsewhere("data_dir").doc("The directory that holds the data."),
     Key::new("log.flush.interval.ms", ValueType::Long, "0")
         .unset()
         .rule(Rule::at_least(0))
@@ -79,7 +79,7 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("node.id", ValueType::Int, "0")
         .unset()
         .rule(Rule::at_least(0))
-        .read_only()
+        .elsewhere("node_id")
         .doc("This broker's number within its cluster."),
     Key::new("num.partitions", ValueType::Int, "1")
         .rule(Rule::at_least(1))

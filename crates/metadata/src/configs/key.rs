@@ -65,6 +65,8 @@ pub enum Update {
     Dynamic,
     /// It is read when the broker starts, from its own configuration.
     ReadOnly,
+    /// It is told, and has a name of its own, this one, where the broker is configured.
+    Elsewhere(&'static str),
 }
 
 /// Whether a value changes anything.
@@ -135,6 +137,11 @@ impl Key {
 
     pub(super) const fn inert(mut self, why: &'static str) -> Self {
         self.effect = Effect::Inert(why);
+        self
+    }
+
+    pub(super) const fn elsewhere(mut self, name: &'static str) -> Self {
+        self.update = Update::Elsewhere(name);
         self
     }
 

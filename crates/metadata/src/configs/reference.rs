@@ -20,7 +20,7 @@ pub fn reference() -> String {
     }
     out.push_str(
         "\n## Brokers\n\nThose marked \"at start\" are read when the broker starts; the others can be changed while it \
-         runs, for one broker or for all.\n\n\
+         runs, for one broker or for all. A few are set under names of this program's own.\n\n\
          | name | type | default | values | read | meaning |\n|---|---|---|---|---|---|\n",
     );
     let is_default_of_topics = |key: &&Key| {
@@ -52,8 +52,9 @@ fn row(out: &mut String, key: &Key, synonyms: Option<&str>) {
         Some(default) => format!("`{default}`"),
     };
     let read = match key.update {
-        Update::Dynamic => "at once",
-        Update::ReadOnly => "at start",
+        Update::Dynamic => "at once".to_owned(),
+        Update::ReadOnly => "at start".to_owned(),
+        Update::Elsewhere(own) => format!("at start, from `{own}`"),
     };
     let meaning = match key.effect {
         Effect::Acts => key.doc.to_owned(),
@@ -64,7 +65,7 @@ fn row(out: &mut String, key: &Key, synonyms: Option<&str>) {
         "| `{}` | {value_type} | {default} | {} | {} | {meaning} |",
         key.name,
         values(key),
-        synonyms.unwrap_or(read)
+        synonyms.unwrap_or(&read)
     );
 }
 

@@ -1,6 +1,6 @@
 //! What one broker's own configuration file, environment and command line set.
 
-use super::key::Key;
+use super::key::{Key, Update};
 use super::registry::{broker_key, broker_keys, unknown};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,11 @@ impl StaticConfig {
     pub fn set(&mut self, name: &str, value: String) -> Result<(), StaticConfigError> {
         let key: &'static Key =
             broker_key(name).ok_or_else(|| StaticConfigError(unknown("broker", broker_keys(), name)))?;
+        if let Update::Elsewhere(own) = key.update {
+            let problem =
+                format!("{name} is not set among Kafka's configurations, but as {own}, beside them");
+            return Err(StaticConfigError(problem));
+        }
         key.check(&value).map_err(StaticConfigError)?;
         self.values.insert(key.name, value);
         Ok(())
@@ -56,6 +61,7 @@ mod tests {
             ("log.retention.hours", "24"),
             ("log.retention.hour", "24"),
             ("remote.storage", "x"),
+            ("log.dirs", "/data"),
         ])
         .unwrap_err();
         let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -63,6 +69,7 @@ mod tests {
         "0" is not a value of num.partitions: a whole number from 1 to 2147483647 is expected
         Unknown broker config name: log.retention.hour. Did you mean log.retention.hours?
         Unknown broker config name: remote.storage
+        log.dirs is not set among Kafka's configurations, but as data_dir, beside them
         "#);
     }
 

@@ -64,7 +64,7 @@ pub struct Entry {
 impl Entry {
     /// Whether it can be changed while the broker runs.
     pub fn read_only(&self) -> bool {
-        self.key.update == Update::ReadOnly
+        self.key.update != Update::Dynamic
     }
 }
 

@@ -187,7 +187,7 @@ impl<'a> Target<'a> {
             Self::Broker(..) => (broker_key(name), "broker", broker_keys()),
         };
         let key = key.ok_or_else(|| Refusal::new(RefusalCode::InvalidConfig, unknown(what, keys, name)))?;
-        if key.update == Update::ReadOnly {
+        if key.update != Update::Dynamic {
             let message =
                 format!("Cannot update {name} while the broker runs: it is read when the broker starts.");
             return Err(Refusal::new(RefusalCode::InvalidRequest, message));
