@@ -5,7 +5,7 @@ use crate::topic::log_config;
 use highwater_env::{Env, Event};
 use highwater_log::{CleanupPolicy, LogConfig, LogError};
 use highwater_metadata::{Change, Image, METADATA_LOG, Topic};
-use highwater_types::{LogId, Offset};
+use highwater_types::{LogId, Offset, mutant};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ impl<E: Env> Inner<E> {
             }
             if removed.contains(&id) {
                 self.env.observe(&Event::Reached("cluster: log of a deleted topic left by a crash"));
-            } else if log.start_offset() == Offset::ZERO && log.end_offset() == Offset::ZERO {
+            } else if log.end_offset() == Offset::ZERO || mutant!("ctrl-stray-delete") {
                 self.env.observe(&Event::Reached("cluster: log of a topic that was never committed"));
                 leftover.push(id);
             } else {

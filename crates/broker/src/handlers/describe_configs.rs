@@ -65,7 +65,7 @@ fn entries<E: Env>(
         }
         Resource::Broker(None) => Ok(view.describe_all_brokers()),
         Resource::Broker(Some(id)) if *id == node => {
-            Ok(view.describe_broker().into_iter().map(|entry| started_with(shared, entry)).collect())
+            Ok(view.describe_broker().into_iter().map(|entry| started_with(shared, routing, entry)).collect())
         }
         Resource::Broker(Some(id)) => Err(Failure::invalid_request(format!(
             "Unexpected broker id {id}: this is broker {node}, which describes itself and (with an empty name) what \
@@ -75,24 +75,32 @@ fn entries<E: Env>(
 }
 
 /// Fills in what the node was started with under other names than Kafka's.
-fn started_with<E: Env>(shared: &Shared<E>, mut entry: Entry) -> Entry {
-    let listeners = |address: &dyn Fn(&crate::config::ListenerConfig) -> String| {
-        let listeners = shared.config.listeners.iter();
-        listeners
-            .map(|listener| format!("{}://{}", listener.name, address(listener)))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+fn started_with<E: Env>(shared: &Shared<E>, routing: &Routing<E>, mut entry: Entry) -> Entry {
     let value = match entry.key.name {
         "node.id" => shared.config.node_id.to_string(),
         "log.dirs" => shared.config.data_dir.display().to_string(),
-        "listeners" => listeners(&|listener| listener.listen.to_string()),
+        "listeners" => {
+            let listeners = shared.config.listeners.iter();
+            joined(listeners.map(|listener| format!("{}://{}", listener.name, listener.listen)))
+        }
+        "advertised.listeners" => {
+            let broker = routing.image.broker(shared.config.node_id);
+            let endpoints = broker.into_iter().flat_map(|broker| &broker.endpoints);
+            joined(
+                endpoints
+                    .map(|endpoint| format!("{}://{}:{}", endpoint.listener, endpoint.host, endpoint.port)),
+            )
+        }
         _ => return entry,
     };
     let (name, source) = (entry.key.name, Source::Static);
     entry.synonyms = vec![SynonymValue { name, value: value.clone(), source }];
     (entry.value, entry.source) = (Some(value), source);
     entry
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, entry: &Entry) -> bool {
