@@ -3,8 +3,10 @@
 //!
 //! One seed decides everything. A failing run prints its seed, and the seed repeats it.
 
+pub mod campaign;
 pub mod disk;
 pub mod executor;
 pub mod hash;
+pub mod logs;
 
 pub use executor::{Failure, NodeId, SimEnv, Simulation, Violation};

@@ -181,9 +181,15 @@ impl SimDisk {
 
     /// Every file that would be there after a power loss that loses everything pending, with its bytes.
     pub fn durable_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.durable_files_with(&|_| true)
+    }
+
+    /// [`SimDisk::durable_files`], those alone whose path is wanted.
+    pub fn durable_files_with(&self, wanted: &dyn Fn(&str) -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.shared.lock();
         let bytes = |ino| inner.state.file(ino).map(|file| file.durable.to_vec()).unwrap_or_default();
-        inner.state.paths(true).into_iter().map(|(path, ino)| (path.into(), bytes(ino))).collect()
+        let paths = inner.state.paths(true).into_iter().filter(|(path, _)| wanted(path));
+        paths.map(|(path, ino)| (path.into(), bytes(ino))).collect()
     }
 
     /// Every file as the application sees it, with its bytes.

@@ -172,7 +172,8 @@ impl FaultRates {
                     hit(self.misdirected).then_some(Fault::Misdirected)
                 }
             }
-            Op::SyncDir => hit(self.dir_error).then(|| Fault::Sync(self.draw_sync_failure(rng))),
+            // A journal that cannot be written stops a file system; its directories do not forget entries and go on.
+            Op::SyncDir => hit(self.dir_error).then_some(Fault::Sync(SyncFailure::KeptDirty)),
             Op::Open | Op::Rename | Op::Remove | Op::CreateDir | Op::List | Op::Lock => {
                 hit(self.dir_error).then_some(Fault::Error)
             }

@@ -6,8 +6,8 @@ use highwater_env::{Clock, Sleep};
 use highwater_types::{Instant, Timestamp};
 use std::sync::Arc;
 
-/// 2026-01-01: where the wall clocks of all nodes start.
-const EPOCH_MS: i64 = 1_767_225_600_000;
+/// 2026-01-01: where the wall clocks of all nodes start, in milliseconds since 1970.
+pub const EPOCH_MS: i64 = 1_767_225_600_000;
 const MILLION: i128 = 1_000_000;
 
 /// How a node's clocks differ from virtual time.

@@ -1,12 +1,13 @@
 //! The environment of one simulated node.
 
-use super::clock::SimClock;
+use super::clock::{EPOCH_MS, SimClock};
 use super::machine::Machine;
 use super::network::SimNetwork;
 use super::task::Yield;
 use super::{NodeId, Violation, machine::BoxFuture};
 use crate::disk::{Op, Pacer, Pause, SimDisk, Stage};
 use highwater_env::{Clock, Env, Event, Purpose, Rng, Task};
+use highwater_types::Timestamp;
 use rand::RngExt;
 use std::future::Future;
 use std::path::Path;
@@ -45,6 +46,16 @@ impl SimEnv {
     /// Which node it is.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Moves the node's wall clock.
+    pub fn jump_clock(&self, by_ms: i64) {
+        self.machine.lock().nodes[self.node.0].clock.wall_offset_ms += by_ms;
+    }
+
+    /// The time that a right wall clock would show.
+    pub fn true_time(&self) -> Timestamp {
+        Timestamp(EPOCH_MS + (self.machine.lock().now_ns / 1_000_000) as i64)
     }
 
     /// Fails the run, as an observer does that finds a violation.
@@ -115,6 +126,9 @@ impl Pacer for DiskPacer {
         let mut inner = machine.lock();
         inner.hash.word(op as u64);
         inner.hash.feed(path.as_os_str().as_encoded_bytes());
+        if stage == Stage::Before {
+            inner.trace_disk(op, path);
+        }
         let pace = inner.pace;
         let mut delay = stall;
         if inner.chance_one_in(pace.delay_one_in) {

@@ -4,8 +4,9 @@ use super::clock::ClockState;
 use super::failure::{Failure, Violation};
 use super::network::NetState;
 use super::task::{Handle, ReadyQueue, TaskId, TaskShared, TaskWaker};
+use super::trace::told;
 use super::{NodeId, Observer};
-use crate::disk::SimDisk;
+use crate::disk::{Op, SimDisk};
 use crate::hash::EventHash;
 use highwater_env::{Event, Purpose, Rng, Task, TaskEnd};
 use highwater_types::Instant;
@@ -13,6 +14,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -88,6 +90,10 @@ pub(super) struct Inner {
     pub(super) failure: Option<Failure>,
     pub(super) disk_operations: u64,
     recent: VecDeque<String>,
+    /// How many events are kept for a failure.
+    pub(super) recent_limit: usize,
+    /// Disk operations count as events.
+    pub(super) traces_disks: bool,
     pub(super) reached: BTreeMap<&'static str, u64>,
 }
 
@@ -116,6 +122,8 @@ impl Machine {
             failure: None,
             disk_operations: 0,
             recent: VecDeque::new(),
+            recent_limit: RECENT_EVENTS,
+            traces_disks: false,
             reached: BTreeMap::new(),
         };
         Arc::new(Self {
@@ -279,12 +287,9 @@ impl Machine {
             let now = inner.now_ns;
             inner.hash.word(now);
             inner.hash.word(node.0 as u64);
-            let text = format!("{:>12.6}s {} {event:?}", now as f64 / 1e9, inner.nodes[node.0].name);
+            let text = format!("{:>12.6}s {} {}", now as f64 / 1e9, inner.nodes[node.0].name, told(event));
             let _ = inner.hash.write_str(&text);
-            if inner.recent.len() == RECENT_EVENTS {
-                inner.recent.pop_front();
-            }
-            inner.recent.push_back(text);
+            inner.remember(text);
             if let Event::Reached(mark) = event {
                 *inner.reached.entry(mark).or_default() += 1;
             }
@@ -307,11 +312,8 @@ impl Machine {
     pub(super) fn note(&self, text: &str) {
         let mut inner = self.lock();
         let _ = inner.hash.write_str(text);
-        if inner.recent.len() == RECENT_EVENTS {
-            inner.recent.pop_front();
-        }
         let line = format!("{:>12.6}s -- {text}", inner.now_ns as f64 / 1e9);
-        inner.recent.push_back(line);
+        inner.remember(line);
     }
 
     pub(super) fn recent(&self) -> Vec<String> {
@@ -320,6 +322,21 @@ impl Machine {
 }
 
 impl Inner {
+    fn remember(&mut self, line: String) {
+        if self.recent.len() >= self.recent_limit {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line);
+    }
+
+    /// Notes a disk operation, if those are traced. It is not part of the hash, which has it already.
+    pub(super) fn trace_disk(&mut self, op: Op, path: &Path) {
+        if self.traces_disks {
+            let line = format!("{:>12.6}s    {op:?} {}", self.now_ns as f64 / 1e9, path.display());
+            self.remember(line);
+        }
+    }
+
     pub(super) fn chance_one_in(&mut self, count: u32) -> bool {
         count > 0 && self.pauses.random_range(0..count) == 0
     }

@@ -10,7 +10,9 @@ mod failure;
 mod machine;
 mod network;
 mod task;
+mod trace;
 
+pub use clock::EPOCH_MS;
 pub use env::SimEnv;
 pub use failure::{Failure, Violation};
 pub use machine::DiskPace;
@@ -187,6 +189,11 @@ impl Simulation {
         self.env(node)
     }
 
+    /// Sets a node's wall clock right.
+    pub fn reset_clock(&self, node: NodeId) {
+        self.machine.lock().nodes[node.0].clock.wall_offset_ms = 0;
+    }
+
     /// Moves a node's wall clock.
     pub fn jump_clock(&self, node: NodeId, by_ms: i64) {
         self.machine.lock().nodes[node.0].clock.wall_offset_ms += by_ms;
@@ -253,6 +260,13 @@ impl Simulation {
     /// Puts a line among the events that a failure shows.
     pub fn note(&self, text: &str) {
         self.machine.note(text);
+    }
+
+    /// Keeps so many events for a failure, and disk operations among them.
+    pub fn trace(&self, events: usize) {
+        let mut inner = self.machine.lock();
+        inner.recent_limit = events;
+        inner.traces_disks = true;
     }
 
     /// The newest events.

@@ -191,7 +191,7 @@ fn failures_say_who_and_why() {
     env.observe(&Event::Reached("bad place"));
     assert_eq!(
         run(&simulation),
-        "S0: a bad place was reached\n      0.000000s a Reached(\"a place\")\n      0.000000s a Reached(\"bad place\")"
+        "S0: a bad place was reached\n      0.000000s a mark \"a place\"\n      0.000000s a mark \"bad place\""
     );
     assert_eq!(simulation.reached()["a place"], 1);
 }
@@ -308,6 +308,8 @@ fn a_fuse_stops_the_disk_before_an_exact_operation() {
     assert_eq!(simulation.disk(node).live_files().len(), 2);
     simulation.crash(node);
     let next = simulation.restart(node);
-    simulation.block_on(async { next.disk().open(Path::new("/x"), OpenMode::CreateNew).await.map(drop) }).unwrap();
+    simulation
+        .block_on(async { next.disk().open(Path::new("/x"), OpenMode::CreateNew).await.map(drop) })
+        .unwrap();
     assert_eq!(simulation.disk(node).live_files().len(), 3);
 }

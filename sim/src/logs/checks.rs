@@ -1,0 +1,279 @@
+//! The checkers of one log: what each event of it may say, given all that was said before.
+
+use crate::executor::Violation;
+use highwater_env::Event;
+use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Every segment has a header, which counts for retention.
+const SEGMENT_HEADER_BYTES: u64 = 64;
+
+/// A batch, as events and reads show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The last offset.
+    pub last: Offset,
+    /// The leader epoch.
+    pub epoch: LeaderEpoch,
+    /// The checksum.
+    pub checksum: u32,
+    /// The idempotent producer, with the first sequence number.
+    pub producer: Option<(ProducerId, ProducerEpoch, i32)>,
+    /// It was synced, or served as if it was: it must stay.
+    pub firm: bool,
+    /// What only a read tells.
+    pub detail: Option<Detail>,
+}
+
+/// What a read tells of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// The size in bytes.
+    pub bytes: usize,
+    /// The records: (offset, timestamp, value).
+    pub records: Vec<(Offset, Timestamp, u64)>,
+}
+
+/// What is known of one log.
+#[derive(Clone, Debug, Default)]
+pub struct LogGhost {
+    /// The batches that the log holds, by first offset, as far as the ghost knows.
+    pub batches: BTreeMap<Offset, Batch>,
+    /// Every checksum ever appended, by epoch and first offset.
+    written: BTreeMap<(LeaderEpoch, Offset), u32>,
+    /// Everything before it was synced, in any incarnation.
+    pub synced: Offset,
+    /// The largest offset that was ever synced, whatever was truncated since.
+    ever_synced: Offset,
+    /// The end of the log in this incarnation; None before the log is opened.
+    pub end: Option<Offset>,
+    /// The first offset in this incarnation.
+    pub start: Offset,
+    /// The largest offset that anybody asked to delete up to.
+    pub deletion_asked: Offset,
+    /// The largest offset that the log said it has durably deleted up to.
+    pub deletion_done: Offset,
+    /// The retention that was ever configured: age in milliseconds, and bytes.
+    pub policies: Vec<(Option<u64>, Option<u64>)>,
+    /// A write or sync failed in this incarnation.
+    pub poisoned: bool,
+    /// Making the log was reported done, so it must be there.
+    pub created: bool,
+    /// Somebody asked to delete the log: nothing is expected of it any more.
+    pub deleted: bool,
+    /// Its deletion was reported done, so it must not come back.
+    pub deletion_confirmed: bool,
+    /// Ranges that the log itself reported as damaged.
+    pub damaged: Vec<Range<Offset>>,
+    /// The largest proven mark that a recovery started from.
+    pub proven: Offset,
+    /// The mark that the latest recovery started from.
+    pub opened_from: Offset,
+    /// The log's report at its latest opening asked for attention.
+    pub alarmed: bool,
+}
+
+fn check(holds: bool, property: &'static str, message: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation::new(property, message())) }
+}
+
+impl LogGhost {
+    /// The node starts anew.
+    pub fn restart(&mut self) {
+        self.end = None;
+        self.poisoned = false;
+        self.alarmed = false;
+    }
+
+    /// The log is not there, and need not be: all that is known of it is void.
+    pub fn vanish(&mut self) {
+        let policies = std::mem::take(&mut self.policies);
+        *self = Self { policies, ..Self::default() };
+    }
+
+    /// Somebody asks to move the log's end back: what lies behind may go.
+    pub fn expect_truncation(&mut self, to: Offset) {
+        for batch in self.batches.values_mut().filter(|batch| batch.last >= to) {
+            batch.firm = false;
+        }
+        let cut = self
+            .batches
+            .range(..=to)
+            .next_back()
+            .filter(|(_, batch)| batch.last >= to)
+            .map(|(&base, _)| base);
+        let end = cut.unwrap_or(to);
+        self.synced = self.synced.min(end);
+        self.deletion_done = self.deletion_done.min(end);
+    }
+
+    /// The batch that an offset lies in.
+    pub fn batch_at(&self, offset: Offset) -> Option<(Offset, &Batch)> {
+        let (&base, batch) = self.batches.range(..=offset).next_back()?;
+        (offset <= batch.last).then_some((base, batch))
+    }
+
+    /// Whether the log reported all of a range as damaged.
+    pub fn reported_damaged(&self, range: &Range<Offset>) -> bool {
+        self.damaged.iter().any(|damaged| damaged.start <= range.start && range.end <= damaged.end)
+    }
+
+    pub(super) fn hear(&mut self, event: &Event, strict: bool, now: Timestamp) -> Result<(), Violation> {
+        match *event {
+            Event::Appended { base, last, epoch, checksum, producer, .. } => {
+                self.appended(base, Batch { last, epoch, checksum, producer, firm: false, detail: None })
+            }
+            Event::Synced { end, .. } => self.synced(end),
+            Event::LogStart { start, .. } => self.log_start(start, now),
+            Event::Truncated { end, .. } => {
+                self.batches.retain(|_, batch| batch.firm || batch.last < end);
+                self.end = Some(end);
+                // What was deleted may have been truncated with the batch that held it.
+                self.start = self.start.min(end);
+                self.deletion_done = self.deletion_done.min(end);
+                Ok(())
+            }
+            Event::Recovered { start, end, proven, .. } => {
+                if strict {
+                    self.check_removal(start, now)?;
+                }
+                self.recovered(start, end, proven, strict)
+            }
+            Event::Damaged { from, to, .. } => {
+                check(!strict, "S10", || {
+                    format!("offsets {from} to {to} are reported damaged on a disk that is honest")
+                })?;
+                self.damaged.push(from..to);
+                Ok(())
+            }
+            Event::Poisoned { .. } => {
+                self.poisoned = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn appended(&mut self, base: Offset, batch: Batch) -> Result<(), Violation> {
+        let expected = self.end.unwrap_or(base);
+        check(base == expected, "S9", || {
+            format!("a batch was appended at {base}, and the log ended at {expected}")
+        })?;
+        check(base <= batch.last, "S9", || format!("a batch at {base} ends at {}", batch.last))?;
+        if let Some((_, previous)) = self.batches.range(..base).next_back() {
+            let (before, after) = (previous.epoch, batch.epoch);
+            check(before <= after, "S9", || format!("at {base} the epoch falls from {before} to {after}"))?;
+        }
+        let known = *self.written.entry((batch.epoch, base)).or_insert(batch.checksum);
+        check(known == batch.checksum, "S9", || {
+            format!(
+                "offset {base} was written twice in epoch {}: {known:08x}, {:08x}",
+                batch.epoch, batch.checksum
+            )
+        })?;
+        if let Some((at, old)) = self.batch_at(base).filter(|(_, old)| old.firm) {
+            return Err(Violation::new(
+                "S9",
+                format!("offset {base} is used again: it lies in the synced batch {at}..={}", old.last),
+            ));
+        }
+        self.batches.retain(|&other, old| old.firm || other < base);
+        self.end = Some(batch.last.next());
+        self.batches.insert(base, batch);
+        Ok(())
+    }
+
+    fn synced(&mut self, end: Offset) -> Result<(), Violation> {
+        check(!self.poisoned, "S14", || format!("a log that had failed reports itself synced up to {end}"))?;
+        let log_end = self.end.unwrap_or(end);
+        check(end <= log_end, "S8", || format!("synced up to {end}, beyond the end {log_end}"))?;
+        check(end >= self.synced, "S8", || format!("the synced end fell from {} to {end}", self.synced))?;
+        self.synced = end;
+        self.ever_synced = self.ever_synced.max(end);
+        for (_, batch) in self.batches.range_mut(..end) {
+            batch.firm |= batch.last < end;
+        }
+        Ok(())
+    }
+
+    fn log_start(&mut self, start: Offset, now: Timestamp) -> Result<(), Violation> {
+        check(start >= self.start, "S8", || format!("the log start fell from {} to {start}", self.start))?;
+        check(start <= self.synced, "S8", || {
+            format!("the log start {start} is beyond the synced end {}", self.synced)
+        })?;
+        self.check_removal(start, now)?;
+        self.start = start;
+        Ok(())
+    }
+
+    /// Every record below a new log start was deleted by request, or some retention that was ever configured allows
+    /// its removal.
+    fn check_removal(&self, start: Offset, now: Timestamp) -> Result<(), Violation> {
+        let retained = self.deletion_asked.max(self.start);
+        let removed: Vec<(&Offset, &Batch)> = self
+            .batches
+            .range(..start)
+            .filter(|(_, batch)| batch.last < start && batch.last >= retained)
+            .collect();
+        check(start <= retained || !self.policies.is_empty(), "H1", || {
+            format!("the log start moved to {start}, and nothing allowed more than {retained}")
+        })?;
+        for (&base, batch) in removed {
+            let Some(detail) = &batch.detail else { continue };
+            let newest =
+                detail.records.iter().map(|&(_, timestamp, _)| timestamp).max().unwrap_or(Timestamp::NONE);
+            let later = self.bytes_behind(batch.last);
+            let allowed = self.policies.iter().any(|&(age_ms, bytes)| {
+                let old = age_ms.is_some_and(|age_ms| newest.0 < now.0 - age_ms as i64);
+                old || bytes.is_some_and(|bytes| later.is_none_or(|later| later >= bytes))
+            });
+            check(allowed, "H8", || {
+                format!(
+                    "the log start moved to {start} at {now}: {base} of {newest} is removed, {later:?} bytes follow"
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// At most so many bytes of segments lie behind an offset; None if some batch's size is not known.
+    fn bytes_behind(&self, last: Offset) -> Option<u64> {
+        let behind = self.batches.range(last.next()..);
+        behind
+            .map(|(_, batch)| batch.detail.as_ref().map(|detail| detail.bytes as u64 + SEGMENT_HEADER_BYTES))
+            .try_fold(2 * SEGMENT_HEADER_BYTES, |sum, bytes| bytes.map(|bytes| sum + bytes))
+    }
+
+    fn recovered(
+        &mut self,
+        start: Offset,
+        end: Offset,
+        proven: Offset,
+        strict: bool,
+    ) -> Result<(), Violation> {
+        if strict {
+            let synced = self.synced;
+            check(end >= synced, "S10", || {
+                format!("the log ends at {end} after a restart, and was synced up to {synced}")
+            })?;
+            check(proven <= self.ever_synced, "S10", || {
+                format!("the proven mark says {proven}, and only {} was ever synced", self.ever_synced)
+            })?;
+            check(start >= self.deletion_done, "S8", || {
+                format!(
+                    "the log starts at {start} after a restart; records up to {} were deleted",
+                    self.deletion_done
+                )
+            })?;
+        }
+        check(start <= end, "S8", || format!("the log starts at {start} and ends at {end}"))?;
+        self.start = start;
+        self.end = Some(end);
+        self.opened_from = proven;
+        self.proven = self.proven.max(proven);
+        self.synced = if strict { self.synced.max(end) } else { end };
+        self.ever_synced = self.ever_synced.max(end);
+        Ok(())
+    }
+}

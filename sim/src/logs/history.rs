@@ -1,0 +1,459 @@
+//! One history: a store that is used, crashes, recovers and is held against the record, again and again.
+
+use super::checks::LogGhost;
+use super::ghost::Ghost;
+use super::plan::{Ending, Incarnation, Plan, Regime};
+use super::producer::{Context, Producer, SharedProducer};
+use super::workload;
+use crate::disk::{FaultCounts, FaultRates, PowerRates, SimDisk};
+use crate::executor::{Failure, NodeId, SimEnv, Simulation, Violation};
+use highwater_env::{Disk, Env, Rng, TaskEnd};
+use highwater_log::{Log, LogConfig, RecoveryReport, Store, StoreError, StoreOptions};
+use highwater_types::{BrokerId, LeaderEpoch, LogId, PartitionIndex, ProducerId, Timestamp, TopicId, Uuid};
+use rand::RngExt;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// The directory of the store.
+pub const DIR: &str = "/data";
+
+/// Openings that fail in a row, on a disk that has been faultless for the last of them.
+const OPEN_ATTEMPTS: u32 = 30;
+
+/// What came of a history.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// How it failed, if it did.
+    pub failure: Option<Failure>,
+    /// The hash of all its events.
+    pub hash: u64,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Batches read and compared after recoveries.
+    pub compared: u64,
+    /// Power losses and process crashes.
+    pub crashes: u64,
+    /// Disk operations.
+    pub operations: u64,
+    /// Faults that were injected.
+    pub faults: FaultCounts,
+    /// Reach marks that were passed.
+    pub reached: BTreeMap<&'static str, u64>,
+}
+
+/// What the tasks of a history share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The record of what happened.
+    pub ghost: Arc<Mutex<Ghost>>,
+    /// The clients, who outlive the node.
+    pub producers: Arc<Mutex<Vec<SharedProducer>>>,
+    /// The configurations of the logs.
+    pub configs: Arc<Mutex<BTreeMap<LogId, LogConfig>>>,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    epochs: Arc<AtomicI32>,
+}
+
+impl Shared {
+    /// What a plan starts with.
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            ghost: Arc::new(Mutex::new(Ghost::new())),
+            producers: Arc::default(),
+            configs: Arc::default(),
+            plan: Arc::new(plan),
+            epochs: Arc::default(),
+        }
+    }
+
+    /// The leader epoch that comes next.
+    pub fn next_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.epochs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The record of what happened.
+    pub fn ghost(&self) -> MutexGuard<'_, Ghost> {
+        self.ghost.lock().expect("no code panics while it holds the ghost")
+    }
+
+    /// The clients.
+    pub fn producers(&self) -> MutexGuard<'_, Vec<SharedProducer>> {
+        self.producers.lock().expect("no code panics while it holds the producers")
+    }
+
+    /// The configurations.
+    pub fn configs(&self) -> MutexGuard<'_, BTreeMap<LogId, LogConfig>> {
+        self.configs.lock().expect("no code panics while it holds the configurations")
+    }
+
+    /// A log that is about to be made, with its clients.
+    pub fn expect_log(&self, config: LogConfig) -> LogId {
+        let number = self.configs().len() as u64 + 1;
+        let log = LogId {
+            topic: TopicId(Uuid::from_random(u128::from(number) << 64)),
+            partition: PartitionIndex(0),
+        };
+        let mut ghost = LogGhost::default();
+        note_policy(&mut ghost, &config);
+        self.ghost().logs.insert(log, ghost);
+        self.configs().insert(log, config);
+        let mut producers = self.producers();
+        for _ in 0..self.plan.producers {
+            let number = producers.len();
+            let identity = (number % 3 != 2).then_some(ProducerId(number as i64 + 1_000));
+            producers.push(Producer::new(log, number, identity));
+        }
+        log
+    }
+}
+
+/// Notes what retention a configuration allows.
+pub fn note_policy(ghost: &mut LogGhost, config: &LogConfig) {
+    if config.retention_ms.is_some() || config.retention_bytes.is_some() {
+        ghost.policies.push((config.retention_ms, config.retention_bytes));
+    }
+}
+
+/// An opened store with its logs.
+#[derive(Clone)]
+pub struct Opened {
+    /// The store.
+    pub store: Store<SimEnv>,
+    /// What tasks need.
+    pub context: Context,
+}
+
+/// Runs the history of a seed. With `trace` a failure shows so many events, and disk operations among them.
+pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
+    let mut rng = Rng::from_stream(seed, 0x415);
+    run_plan(seed, Plan::draw(&mut rng, regime), trace)
+}
+
+/// Runs a history with a plan of its own.
+pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
+    let simulation = Simulation::new(seed);
+    if let Some(events) = trace {
+        simulation.trace(events);
+    }
+    simulation.set_disk_pace(plan.pace);
+    let node = simulation.node("a").node();
+    let shared = Shared::new(plan);
+    listen(&simulation, &shared);
+    let mut crashes = 0;
+    let result = simulation.run(drive(&simulation, node, &shared, &mut crashes));
+    let failure = match result {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(Failure::Violation { violation, events: simulation.recent_events() }),
+        Err(failure) => Some(failure),
+    };
+    let ghost = shared.ghost();
+    Outcome {
+        seed,
+        failure,
+        hash: simulation.hash(),
+        acknowledged: ghost.acknowledged,
+        compared: ghost.compared,
+        crashes,
+        operations: simulation.disk_operations(),
+        faults: simulation.disk(node).counts(),
+        reached: simulation.reached(),
+    }
+}
+
+/// Lets the record hear every event.
+pub fn listen(simulation: &Simulation, shared: &Shared) {
+    let ghost = shared.ghost.clone();
+    simulation.observe(Box::new(move |_, now, event| {
+        let mut ghost = ghost.lock().expect("no code panics while it holds the ghost");
+        ghost.hear(event, Timestamp(crate::executor::EPOCH_MS + (now.0 / 1_000_000) as i64))
+    }));
+}
+
+async fn drive(
+    simulation: &Simulation,
+    node: NodeId,
+    shared: &Shared,
+    crashes: &mut u64,
+) -> Result<(), Violation> {
+    let mut rng = simulation.rng(1);
+    let incarnations = shared.plan.incarnations.clone();
+    for (number, incarnation) in incarnations.iter().enumerate() {
+        simulation.note(&format!(
+            "incarnation {number}: {:?} after {} actions",
+            incarnation.ending, incarnation.actions
+        ));
+        live(simulation, node, shared, incarnation).await;
+        let dies = incarnation.ending != Ending::Close;
+        *crashes += u64::from(dies);
+        end(simulation, node, shared, incarnation.ending, &mut rng);
+    }
+    // At the end the disk works, and everything must be there, and go on.
+    let last = Incarnation { actions: 3, ending: Ending::Close, rates: FaultRates::default() };
+    simulation.disk(node).set_capacity(None);
+    for _ in 0..2 {
+        live(simulation, node, shared, &last).await;
+        end(simulation, node, shared, Ending::Close, &mut rng);
+    }
+    Ok(())
+}
+
+/// Lets an incarnation do its work, or as much as it gets to.
+async fn live(simulation: &Simulation, node: NodeId, shared: &Shared, incarnation: &Incarnation) {
+    let env = simulation.restart(node);
+    let disk = simulation.disk(node);
+    disk.set_rates(incarnation.rates.clone());
+    let fuse = match incarnation.ending {
+        Ending::CrashAt(operations) | Ending::PowerLossAt(operations) => {
+            Some(simulation.fuse(node, operations))
+        }
+        Ending::Close | Ending::Crash | Ending::PowerLoss => None,
+    };
+    let work = {
+        let (shared, env, incarnation) = (shared.clone(), env.clone(), incarnation.clone());
+        async move {
+            let worked = match open(&shared, &env, &disk).await {
+                Ok(opened) => workload::run(&shared, opened, &incarnation).await,
+                Err(violation) => Err(violation),
+            };
+            if let Err(violation) = worked {
+                env.violate(violation);
+            }
+        }
+    };
+    let task = env.spawn("workload", work);
+    match fuse {
+        None => {
+            let _: TaskEnd = task.await;
+        }
+        Some(fuse) => {
+            // Whichever comes first; a blown fuse leaves the task hanging until the crash.
+            let mut task = task;
+            let mut fuse = Box::pin(fuse);
+            std::future::poll_fn(|cx| {
+                use std::future::Future as _;
+                let done = std::pin::Pin::new(&mut task).poll(cx).is_ready();
+                if fuse.as_mut().poll(cx).is_ready() || done {
+                    return std::task::Poll::Ready(());
+                }
+                std::task::Poll::Pending
+            })
+            .await;
+        }
+    }
+}
+
+/// Ends an incarnation.
+fn end(simulation: &Simulation, node: NodeId, shared: &Shared, ending: Ending, rng: &mut Rng) {
+    match ending {
+        Ending::PowerLoss | Ending::PowerLossAt(_) => simulation.power_loss(node, PowerRates::random(rng)),
+        // A store that was closed leaves nothing behind that a crash could change.
+        Ending::Close | Ending::Crash | Ending::CrashAt(_) => simulation.crash(node),
+    }
+    simulation.reset_clock(node);
+    let harmed = shared.plan.regime == Regime::Lying && harm(&simulation.disk(node), rng);
+    let mut ghost = shared.ghost();
+    let counts = simulation.disk(node).counts();
+    let lied = ["lost write", "misdirected write", "sync success, data lost"];
+    ghost.harmed |= harmed || lied.iter().any(|name| counts.contains_key(name));
+    ghost.restart();
+    shared.producers().iter().for_each(|producer| {
+        producer.lock().expect("no code panics while it holds a producer").restart();
+    });
+}
+
+/// Lets bits rot and sectors die; whether anything was hit.
+fn harm(disk: &SimDisk, rng: &mut Rng) -> bool {
+    let mut hit = false;
+    for _ in 0..rng.random_range(0..3u32) {
+        let files: Vec<_> =
+            disk.durable_files().into_iter().filter(|(_, content)| !content.is_empty()).collect();
+        if files.is_empty() {
+            return hit;
+        }
+        let (path, content) = &files[rng.random_range(0..files.len())];
+        let position = rng.random_range(0..content.len() as u64);
+        hit |= match rng.random_range(0..5u32) {
+            0 => disk.break_sector(path, position),
+            _ => disk.flip_bit(path, position, rng.random_range(0..8)),
+        };
+    }
+    hit
+}
+
+/// The options of the history's store.
+pub fn store_options(plan: &Plan) -> StoreOptions {
+    StoreOptions {
+        checkpoint_interval: plan.checkpoint_interval,
+        max_open_files: 3,
+        index_cache_bytes: 4_096,
+        max_concurrent_syncs: 2,
+        max_concurrent_opens: 2,
+        verified_window_bytes: 4_096,
+        verified_window_bytes_per_log: 2_048,
+        ..StoreOptions::new(DIR, BrokerId(1))
+    }
+}
+
+/// Opens the store, as often as the disk makes it necessary, and holds what it finds against the record.
+pub async fn open(shared: &Shared, env: &SimEnv, disk: &SimDisk) -> Result<Opened, Violation> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        if attempts > OPEN_ATTEMPTS / 2 {
+            // Whoever runs the node has replaced what made the disk fail.
+            disk.set_rates(FaultRates::default());
+            disk.set_capacity(None);
+        }
+        let strict = shared.ghost().strict();
+        shared.ghost().restart();
+        let opened = Store::open(env.clone(), store_options(&shared.plan)).await;
+        let (store, reports) = match opened {
+            Ok(opened) => opened,
+            Err(error) if attempts < OPEN_ATTEMPTS => {
+                env.note(&format!("opening failed: {error}"));
+                if !strict && is_final(&error) {
+                    replace_disk(shared, env, &error).await;
+                }
+                continue;
+            }
+            Err(error) => {
+                return Err(Violation::new("L3", format!("the store cannot be opened any more: {error}")));
+            }
+        };
+        let context = Context {
+            env: env.clone(),
+            disk: disk.clone(),
+            ghost: shared.ghost.clone(),
+            epoch: shared.next_epoch(),
+        };
+        let opened = Opened { store, context };
+        if check_reports(shared, &reports)? && begin(shared, &opened).await? {
+            return Ok(opened);
+        }
+        env.note("a log could not be opened, or failed at once: once more");
+        let _ = opened.store.close().await;
+    }
+}
+
+/// Whether another attempt cannot help: the files that say what the directory is are gone.
+fn is_final(error: &StoreError) -> bool {
+    matches!(error, StoreError::NoIdentity { .. } | StoreError::NewerFormat { .. })
+}
+
+/// The operator gives a lost disk up: its loss was reported. Everything begins anew.
+async fn replace_disk(shared: &Shared, env: &SimEnv, error: &StoreError) {
+    env.note(&format!("the disk is given up: {error}"));
+    shared.ghost().logs.values_mut().for_each(|log| log.deleted = true);
+    let aside = format!("{DIR}-lost-{}", env.true_time());
+    let _ = env.disk().rename(Path::new(DIR), Path::new(&aside)).await;
+}
+
+/// Notes what recovery reports; false if a log is not usable.
+fn check_reports(shared: &Shared, reports: &[RecoveryReport]) -> Result<bool, Violation> {
+    let mut ghost = shared.ghost();
+    let strict = ghost.strict();
+    let mut usable = true;
+    for report in reports {
+        usable &= report.failure.is_none();
+        if strict && !report.damaged.is_empty() {
+            let text = format!("{}: damage is reported on a disk that is honest: {report:?}", report.log);
+            return Err(Violation::new("S10", text));
+        }
+        if let Some(log) = ghost.logs.get_mut(&report.log) {
+            log.alarmed = report.is_alarming();
+            log.damaged.extend(report.damaged.iter().cloned());
+        }
+    }
+    Ok(usable)
+}
+
+/// Makes the logs that are missing, checks those that are there, and starts the epoch; false if the disk failed.
+async fn begin(shared: &Shared, opened: &Opened) -> Result<bool, Violation> {
+    let configs = shared.configs().clone();
+    if configs.is_empty() {
+        for _ in 0..shared.plan.logs {
+            shared.expect_log(shared.plan.config.clone());
+        }
+    }
+    let configs = shared.configs().clone();
+    for (id, config) in configs {
+        let (deleted, confirmed) = {
+            let ghost = shared.ghost();
+            ghost.logs.get(&id).map_or((true, false), |log| (log.deleted, log.deletion_confirmed))
+        };
+        if confirmed && opened.store.log(id).is_some() {
+            return Err(Violation::new("H9", format!("{id} was deleted, and is there again")));
+        }
+        if deleted {
+            continue;
+        }
+        let log = match opened.store.log(id) {
+            Some(log) => log,
+            None => {
+                check_missing(shared, id)?;
+                match create_log(shared, opened, id, config.clone()).await {
+                    Some(log) => log,
+                    None => return Ok(false),
+                }
+            }
+        };
+        log.set_config(config).await;
+        super::verify::verify_all(&opened.context, &log).await?;
+        if log.start_epoch(opened.context.epoch).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes a log; None if the disk fails.
+pub async fn create_log(
+    shared: &Shared,
+    opened: &Opened,
+    id: LogId,
+    config: LogConfig,
+) -> Option<Log<SimEnv>> {
+    let log = opened.store.create_log(id, config).await.ok()?;
+    if let Some(ghost) = shared.ghost().logs.get_mut(&id) {
+        ghost.created = true;
+    }
+    Some(log)
+}
+
+/// A log that is not there must never have held anything that was promised.
+fn check_missing(shared: &Shared, id: LogId) -> Result<(), Violation> {
+    let mut ghost = shared.ghost();
+    let strict = ghost.strict();
+    let Some(log) = ghost.logs.get_mut(&id) else { return Ok(()) };
+    if strict && log.created {
+        return Err(Violation::new(
+            "H1",
+            format!("{id}: the log is gone; it was synced up to {}", log.synced),
+        ));
+    }
+    log.vanish();
+    Ok(())
+}
+
+/// All logs of a store that are in use.
+pub fn usable_logs(shared: &Shared, opened: &Opened) -> Vec<Log<SimEnv>> {
+    let ghost = shared.ghost();
+    opened
+        .store
+        .logs()
+        .into_iter()
+        .filter(|log| ghost.logs.get(&log.id()).is_some_and(|known| !known.deleted))
+        .collect()
+}
+
+/// A task's share of time while others work.
+pub async fn rest(env: &SimEnv, most: Duration, rng: &mut Rng) {
+    let nanos = rng.random_range(0..most.as_nanos().max(1) as u64);
+    highwater_env::sleep(env.clock(), Duration::from_nanos(nanos)).await;
+}

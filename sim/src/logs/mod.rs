@@ -1,0 +1,18 @@
+//! The log's histories: random use of a store on a disk that fails, held against an all-seeing record.
+//!
+//! The checkers are those of the durability promise that concern one disk: S8, S9, S10 and S14 on events, H1 to H5 and
+//! H8 on what is read back after every recovery.
+
+mod checks;
+mod durable;
+mod ghost;
+mod history;
+mod marks;
+mod plan;
+mod producer;
+mod verify;
+mod workload;
+
+pub use history::{Outcome, run, run_plan};
+pub use marks::MARKS;
+pub use plan::{Ending, Incarnation, Plan, Regime};

@@ -1,0 +1,152 @@
+//! The simulator's command line.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use highwater_sim::campaign::{Campaign, Failed, Summary};
+use highwater_sim::logs::{self, Regime};
+use std::process::ExitCode;
+
+/// Runs Highwater on simulated machines: one seed decides everything.
+#[derive(Debug, Parser)]
+#[command(name = "highwater-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Random histories of a store on a disk that fails
+    Disk(Disk),
+    /// Runs one history again, with every disk operation among its events
+    Replay(Replay),
+}
+
+#[derive(Debug, Args)]
+struct Disk {
+    /// How many histories, per regime
+    #[arg(long, default_value_t = 200)]
+    histories: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// How many run at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// What the disk may do
+    #[arg(long, value_enum, default_value_t = RegimeChoice::Both)]
+    regime: RegimeChoice,
+    /// How many failures are told in full
+    #[arg(long, default_value_t = 1)]
+    details: usize,
+    /// Switches a planted bug on (builds with --cfg highwater_mutants)
+    #[arg(long)]
+    mutant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The seed
+    seed: u64,
+    /// What the disk may do
+    #[arg(long, value_enum, default_value_t = RegimeChoice::Honest)]
+    regime: RegimeChoice,
+    /// How many of the newest events are shown
+    #[arg(long, default_value_t = 400)]
+    events: usize,
+    /// Switches a planted bug on (builds with --cfg highwater_mutants)
+    #[arg(long)]
+    mutant: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RegimeChoice {
+    /// What a successful sync covered stays
+    Honest,
+    /// Bits rot, writes are lost or go elsewhere
+    Lying,
+    /// One after the other
+    Both,
+}
+
+impl RegimeChoice {
+    fn regimes(self) -> &'static [Regime] {
+        match self {
+            Self::Honest => &[Regime::Honest],
+            Self::Lying => &[Regime::Lying],
+            Self::Both => &[Regime::Honest, Regime::Lying],
+        }
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    // A panic of the code under test is a failure that is reported with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    match Cli::parse().command {
+        Command::Disk(disk) => run_disk(&disk),
+        Command::Replay(replay) => run_replay(&replay),
+    }
+}
+
+#[cfg(highwater_mutants)]
+fn activate(mutant: Option<&str>) -> Result<()> {
+    if let Some(id) = mutant {
+        highwater_types::activate(id);
+    }
+    Ok(())
+}
+
+#[cfg(not(highwater_mutants))]
+fn activate(mutant: Option<&str>) -> Result<()> {
+    ensure!(
+        mutant.is_none(),
+        "this build has no planted bugs: build with RUSTFLAGS=\"--cfg tokio_unstable --cfg highwater_mutants\""
+    );
+    Ok(())
+}
+
+fn run_disk(disk: &Disk) -> Result<ExitCode> {
+    activate(disk.mutant.as_deref())?;
+    let mut summary = Summary::default();
+    for &regime in disk.regime.regimes() {
+        let campaign =
+            Campaign { regime, first_seed: disk.first_seed, seeds: disk.histories, jobs: disk.jobs };
+        summary.merge(campaign.run());
+    }
+    Ok(tell(&summary, disk.mutant.as_deref(), disk.details))
+}
+
+/// Prints what came of a campaign.
+fn tell(summary: &Summary, mutant: Option<&str>, details: usize) -> ExitCode {
+    for (number, failed) in summary.failed.iter().enumerate() {
+        println!("{}", if number < details { failed.report(mutant) } else { failed.headline() });
+    }
+    for seed in &summary.diverged {
+        println!("seed {seed} violates determinism: a second run had another hash");
+    }
+    if let (Some(id), Some(first)) = (mutant, summary.failed.first()) {
+        let rate = 100.0 * summary.failed.len() as f64 / summary.histories as f64;
+        let seed = first.seed;
+        println!(
+            "planted bug {id}: first killed by seed {seed} ({}), kill rate {rate:.1} %",
+            first.checker()
+        );
+    }
+    println!("\n{}", summary.tables());
+    if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_replay(replay: &Replay) -> Result<ExitCode> {
+    activate(replay.mutant.as_deref())?;
+    let &[regime] = replay.regime.regimes() else { bail!("name one regime: honest or lying") };
+    let outcome = logs::run(replay.seed, regime, Some(replay.events));
+    println!("seed {}, hash {:016x}, {} disk operations", replay.seed, outcome.hash, outcome.operations);
+    let Some(failure) = outcome.failure else {
+        println!("nothing failed");
+        return Ok(ExitCode::SUCCESS);
+    };
+    println!("{}", Failed { seed: replay.seed, regime, failure }.report(replay.mutant.as_deref()));
+    Ok(ExitCode::FAILURE)
+}
