@@ -55,7 +55,9 @@ impl Budget {
     fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let fits = |used: usize| used == 0 || used.saturating_add(bytes) <= self.limit;
         self.used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| fits(used).then(|| used.saturating_add(bytes)))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+                fits(used).then(|| used.saturating_add(bytes))
+            })
             .ok()
             .map(|_| Charge { budget: Arc::clone(self), bytes })
     }
@@ -81,6 +83,14 @@ impl Budget {
     pub(crate) fn overdraw(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::SeqCst);
         Charge { budget: Arc::clone(self), bytes }
+    }
+}
+
+impl Charge {
+    /// Takes `bytes` more that are in memory already.
+    pub(crate) fn overdraw(&mut self, bytes: usize) {
+        self.budget.used.fetch_add(bytes, Ordering::SeqCst);
+        self.bytes += bytes;
     }
 }
 
@@ -132,8 +142,9 @@ mod tests {
     fn an_overdraft_is_counted() {
         let budget = Budget::new(100);
         let mut cx = Context::from_waker(Waker::noop());
-        let large = budget.overdraw(150);
-        assert_eq!(budget.left(), 0);
+        let mut large = budget.overdraw(50);
+        large.overdraw(100);
+        assert_eq!((budget.left(), budget.used()), (0, 150));
         assert!(budget.poll_take(1, &mut cx).is_pending());
         drop(large);
         assert!(budget.poll_take(1, &mut cx).is_ready());

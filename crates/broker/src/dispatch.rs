@@ -11,7 +11,9 @@ use crate::state::Shared;
 use bytes::Bytes;
 use highwater_env::Env;
 use highwater_types::Instant;
-use highwater_wire::{ApiKey, Message, Request, RequestHeader, decode_request_header, encode_response, version_table};
+use highwater_wire::{
+    ApiKey, Message, Request, RequestHeader, decode_request_header, encode_response, version_table,
+};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -42,7 +44,12 @@ impl<E: Env> Context<E> {
     }
 
     /// The answer as bytes, for a caller that adds to it.
-    pub(crate) fn encode<M: Message>(&self, key: ApiKey, version: i16, body: &M) -> Result<Response<E>, String> {
+    pub(crate) fn encode<M: Message>(
+        &self,
+        key: ApiKey,
+        version: i16,
+        body: &M,
+    ) -> Result<Response<E>, String> {
         encode_response(self.header.correlation_id, key, version, body)
             .map(Response::plain)
             .map_err(|error| format!("the answer cannot be encoded: {error}"))
@@ -88,10 +95,14 @@ pub(crate) fn begin<E: Env>(
         ApiKey::CREATE_PARTITIONS => change(context, frame, handlers::create_partitions::handle),
         ApiKey::DELETE_RECORDS => change(context, frame, handlers::delete_records::handle),
         ApiKey::DESCRIBE_CONFIGS => read(context, frame, handlers::describe_configs::handle),
-        ApiKey::INCREMENTAL_ALTER_CONFIGS => change(context, frame, handlers::incremental_alter_configs::handle),
+        ApiKey::INCREMENTAL_ALTER_CONFIGS => {
+            change(context, frame, handlers::incremental_alter_configs::handle)
+        }
         ApiKey::ALTER_CONFIGS => change(context, frame, handlers::alter_configs::handle),
         ApiKey::DESCRIBE_CLUSTER => read(context, frame, handlers::describe_cluster::handle),
-        ApiKey::DESCRIBE_TOPIC_PARTITIONS => read(context, frame, handlers::describe_topic_partitions::handle),
+        ApiKey::DESCRIBE_TOPIC_PARTITIONS => {
+            read(context, frame, handlers::describe_topic_partitions::handle)
+        }
         ApiKey::DESCRIBE_LOG_DIRS => read(context, frame, handlers::describe_log_dirs::handle),
         _ => Answer::close(format!("{key} is advertised but not served")),
     }
@@ -112,7 +123,11 @@ where
 }
 
 /// A request that changes something: runs to its end even when its client goes away.
-fn change<E, R, F>(context: Context<E>, body: Bytes, handler: impl FnOnce(Arc<Context<E>>, R) -> F) -> Answer<E>
+fn change<E, R, F>(
+    context: Context<E>,
+    body: Bytes,
+    handler: impl FnOnce(Arc<Context<E>>, R) -> F,
+) -> Answer<E>
 where
     E: Env,
     R: Request,

@@ -15,7 +15,9 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
     let interval = Duration::from_millis(shared.settings.log_retention_check_interval_ms.unsigned_abs());
     env.spawn("retention", async move {
         while rests(&shared, interval).await {
-            let cleaned = shared.store.clean_up().await;
+            let routing = shared.directory.load();
+            let bound = |log| routing.partition(log).map(|partition| partition.high_watermark());
+            let cleaned = shared.store.clean_up(bound).await;
             if cleaned.segments > 0 || cleaned.failures > 0 {
                 tracing::info!(
                     segments = cleaned.segments,

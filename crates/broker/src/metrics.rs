@@ -81,8 +81,7 @@ impl Histogram {
             }
         }
         let sum = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ =
-            writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}\n{name}_sum {sum}\n{name}_count {total}");
+        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}\n{name}_sum {sum}\n{name}_count {total}");
     }
 }
 
@@ -164,7 +163,9 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(8 << 10);
         self.render_numbers(&mut out);
-        out.push_str("# HELP highwater_requests_total Requests begun.\n# TYPE highwater_requests_total counter\n");
+        out.push_str(
+            "# HELP highwater_requests_total Requests begun.\n# TYPE highwater_requests_total counter\n",
+        );
         for &key in ApiKey::ALL {
             let count = self.requests.get(key);
             if count > 0 {

@@ -76,7 +76,9 @@ impl<E: Env> Node<E> {
         check_listeners(&config.listeners)?;
         let metrics = Arc::new(Metrics::default());
         let mut config = config;
-        if config.durability == highwater_log::Durability::Replicated && config.settings.get("durability").is_none() {
+        if config.durability == highwater_log::Durability::Replicated
+            && config.settings.get("durability").is_none()
+        {
             config.settings.set("durability", "replicated".to_owned()).expect("the table has this value");
         }
         let empty = highwater_metadata::Image::new();
@@ -103,7 +105,8 @@ impl<E: Env> Node<E> {
             Arc::clone(&metrics),
         ));
         let cluster =
-            Cluster::open(env.clone(), store.clone(), Arc::clone(&directory), config.node_id, endpoints).await?;
+            Cluster::open(env.clone(), store.clone(), Arc::clone(&directory), config.node_id, endpoints)
+                .await?;
         let now = env.clock().now();
         let shared = Arc::new(Shared {
             budget: Budget::new(config.limits.memory_bytes),
@@ -152,12 +155,18 @@ impl<E: Env> Node<E> {
         let mut add = |kind, name, help, value: u64| render_number(&mut out, kind, name, help, value);
         add("gauge", "highwater_topics", "Topics.", routing.image.topic_count() as u64);
         add("gauge", "highwater_partitions", "Partitions of this node.", partitions().count() as u64);
-        let offline = partitions().count() - here().filter(|partition| partition.progress().stopped().is_none()).count();
+        let offline = partitions().count()
+            - here().filter(|partition| partition.progress().stopped().is_none()).count();
         add("gauge", "highwater_partitions_offline", "Partitions whose log failed.", offline as u64);
         let bytes = here().map(|partition| partition.log().size_bytes()).sum();
         add("gauge", "highwater_log_bytes", "Bytes of all logs of topics.", bytes);
         let budget = &self.shared.budget;
-        add("gauge", "highwater_request_memory_bytes", "Memory of requests in work and answers.", budget.used() as u64);
+        add(
+            "gauge",
+            "highwater_request_memory_bytes",
+            "Memory of requests in work and answers.",
+            budget.used() as u64,
+        );
         add(
             "counter",
             "highwater_memory_waits_total",
@@ -203,16 +212,24 @@ fn check_listeners(listeners: &[ListenerConfig]) -> Result<(), StartError> {
     if listeners.is_empty() || repeated { Err(StartError::Listeners) } else { Ok(()) }
 }
 
-fn store_options(config: &BrokerConfig, settings: &highwater_metadata::configs::BrokerSettings) -> StoreOptions {
+fn store_options(
+    config: &BrokerConfig,
+    settings: &highwater_metadata::configs::BrokerSettings,
+) -> StoreOptions {
     StoreOptions {
         identity: Identity { cluster: config.cluster_id, node: config.node_id },
         durability: config.durability,
-        producer_expiration: Duration::from_millis(u64::try_from(settings.producer_id_expiration_ms).unwrap_or(0)),
+        producer_expiration: Duration::from_millis(
+            u64::try_from(settings.producer_id_expiration_ms).unwrap_or(0),
+        ),
         ..StoreOptions::new(&config.data_dir, config.node_id)
     }
 }
 
-async fn listen<E: Env>(env: &E, listener: &ListenerConfig) -> Result<(ListenerOf<E>, SocketAddr), StartError> {
+async fn listen<E: Env>(
+    env: &E,
+    listener: &ListenerConfig,
+) -> Result<(ListenerOf<E>, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address: listener.listen, source };
     let bound = env.network().listen(listener.listen).await.map_err(failed)?;
     let address = bound.local_addr().map_err(failed)?;

@@ -5,8 +5,9 @@ use crate::progress::Progress;
 use highwater_env::Env;
 use highwater_log::{Log, LogObserver};
 use highwater_types::{LeaderEpoch, LogId, Offset};
+use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{self, AtomicBool, AtomicI32};
 
 /// One partition that this node has.
 ///
@@ -29,7 +30,7 @@ struct Tracker<E> {
 
 impl<E: Env> LogObserver for Tracker<E> {
     fn advanced(&self, _log: LogId, end: Offset, synced: Offset) {
-        self.progress.advance(if self.sync.load(Ordering::Relaxed) { synced } else { end });
+        self.progress.advance(if self.sync.load(atomic::Ordering::Relaxed) { synced } else { end });
     }
 
     fn failed(&self, log: LogId) {
@@ -41,7 +42,13 @@ impl<E: Env> LogObserver for Tracker<E> {
 
 impl<E: Env> Partition<E> {
     /// A partition over its log, which from now on reports to it.
-    pub(crate) fn new(env: E, log: Log<E>, leader_epoch: LeaderEpoch, sync: bool, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        env: E,
+        log: Log<E>,
+        leader_epoch: LeaderEpoch,
+        sync: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let id = log.id();
         let high_watermark = if sync { log.synced_end() } else { log.end_offset() };
         let tracker = Arc::new(Tracker {
@@ -72,16 +79,16 @@ impl<E: Env> Partition<E> {
 
     /// The epoch of the leader, which is this node.
     pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch(self.leader_epoch.load(Ordering::Relaxed))
+        LeaderEpoch(self.leader_epoch.load(atomic::Ordering::Relaxed))
     }
 
     pub(crate) fn set_leader_epoch(&self, epoch: LeaderEpoch) {
-        self.leader_epoch.store(epoch.0, Ordering::Relaxed);
+        self.leader_epoch.store(epoch.0, atomic::Ordering::Relaxed);
     }
 
     /// Sets whether a record counts when it is synced, or when it is appended.
     pub(crate) fn set_sync(&self, sync: bool) {
-        self.tracker.sync.store(sync, Ordering::Relaxed);
+        self.tracker.sync.store(sync, atomic::Ordering::Relaxed);
         if !sync {
             self.tracker.progress.advance(self.log.end_offset());
         }
@@ -89,7 +96,7 @@ impl<E: Env> Partition<E> {
 
     /// To be told of every append, so that records that count when appended can be read at once.
     pub(crate) fn appended(&self, end: Offset) {
-        if !self.tracker.sync.load(Ordering::Relaxed) {
+        if !self.tracker.sync.load(atomic::Ordering::Relaxed) {
             self.tracker.progress.advance(end);
         }
     }
@@ -97,6 +104,17 @@ impl<E: Env> Partition<E> {
     /// The end of what may be read.
     pub(crate) fn high_watermark(&self) -> Offset {
         self.tracker.progress.high_watermark()
+    }
+
+    /// The largest epoch that is not above `epoch`, and where it ended; (-1, -1) if none is known.
+    pub(crate) fn epoch_end(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let current = self.leader_epoch();
+        match epoch.cmp(&current) {
+            // The log knows of an epoch from its first record on.
+            Ordering::Equal => (epoch, self.log.end_offset()),
+            Ordering::Less => self.log.epoch_end_offset(epoch),
+            Ordering::Greater => (LeaderEpoch::NONE, Offset(-1)),
+        }
     }
 
     /// The end of what a committed read sees. Without transactions that is the high watermark.

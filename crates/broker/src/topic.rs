@@ -32,6 +32,12 @@ impl<E: Env> Topic<E> {
     pub(crate) fn partition(&self, index: PartitionIndex) -> Option<Option<&Arc<Partition<E>>>> {
         self.partitions.get(usize::try_from(index.0).ok()?).map(Option::as_ref)
     }
+
+    /// Whether fewer replicas of a partition are in sync than records with acks=all need (`min.insync.replicas`).
+    pub(crate) fn lacks_replicas(&self, index: PartitionIndex) -> bool {
+        let in_sync = self.metadata.partition(index).map_or(0, |partition| partition.isr.len());
+        in_sync < self.rules.min_insync_replicas
+    }
 }
 
 /// What a batch must be like, from the topic's configuration.
@@ -42,6 +48,8 @@ pub(crate) struct TopicRules {
     pub(crate) compression: Option<Codec>,
     /// Whether a record counts when it is synced; else when it is appended.
     pub(crate) sync: bool,
+    /// How many replicas must be in sync for records with acks=all.
+    min_insync_replicas: usize,
 }
 
 impl TopicRules {
@@ -63,22 +71,13 @@ impl TopicRules {
             },
             compression: log.compression,
             sync: config.durability == Durability::Sync,
+            min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(0),
         }
     }
 
     /// The rules for one request.
     pub(crate) fn at(&self, produce_version: i16, now: Timestamp) -> ProduceRules {
         ProduceRules { produce_version, now, ..self.rules }
-    }
-
-    /// How far a batch's records may grow when decompressed.
-    pub(crate) fn max_decompressed_bytes(&self) -> usize {
-        self.rules.max_decompressed_bytes
-    }
-
-    /// The largest batch that is stored.
-    pub(crate) fn max_message_bytes(&self) -> usize {
-        self.rules.max_message_bytes
     }
 
     /// Whether checking a batch may take long enough to hold up others.
@@ -102,7 +101,10 @@ pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
         index_interval_bytes: bytes(config.index_interval_bytes),
         retention_ms: config.retention_ms.map(millis),
         retention_bytes: config.retention_bytes.map(millis),
-        cleanup: CleanupPolicy { delete: config.cleanup_policy.delete, compact: config.cleanup_policy.compact },
+        cleanup: CleanupPolicy {
+            delete: config.cleanup_policy.delete,
+            compact: config.cleanup_policy.compact,
+        },
         max_message_bytes: bytes(config.max_message_bytes),
         timestamp_type: match config.message_timestamp_type {
             TimestampType::CreateTime => BatchTimestampType::CreateTime,

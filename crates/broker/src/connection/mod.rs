@@ -195,7 +195,9 @@ impl<E: Env> Connection<E> {
                 Poll::Ready(Ok(Some(received))) => self.waiting = Some(received),
                 Poll::Ready(Ok(None)) => return Err(End::Finished),
                 Poll::Ready(Err(InputError::Io(_) | InputError::PartialFrame)) => return Err(End::Broken),
-                Poll::Ready(Err(error @ InputError::Frame(_))) => return Err(End::Protocol(error.to_string())),
+                Poll::Ready(Err(error @ InputError::Frame(_))) => {
+                    return Err(End::Protocol(error.to_string()));
+                }
             }
         }
         // The answers of two fetches may each be as large as a fetch may be: one of them at a time.
@@ -395,6 +397,9 @@ impl<E: Env> Connection<E> {
         self.phase != Phase::Open && self.slots.is_empty() && self.output.is_empty()
     }
 }
+
+/// Nothing in it is pinned in place.
+impl<E: Env> Unpin for Connection<E> {}
 
 impl<E: Env> Future for Connection<E> {
     type Output = ();

@@ -20,7 +20,9 @@ enum Piece<F> {
     Bytes(Bytes),
     File(FileRange<F>),
     /// The end of an answer that takes memory of all connections.
-    Release(Charge),
+    Release {
+        _charge: Charge,
+    },
 }
 
 /// Answers that wait to be taken, in order.
@@ -72,7 +74,7 @@ impl<E: Env> Output<E> {
             }
         }
         if let Some(charge) = response.charge {
-            self.pieces.push_back(Piece::Release(charge));
+            self.pieces.push_back(Piece::Release { _charge: charge });
         }
     }
 
@@ -90,13 +92,12 @@ impl<E: Env> Output<E> {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Some(Piece::Release(_)) => {
+                Some(Piece::Release { .. }) => {
                     self.pieces.pop_front();
                 }
                 Some(Piece::File(range)) => {
                     let stream = Pin::new(&mut *stream);
-                    let count =
-                        ready!(stream.poll_send_file(cx, &range.file, range.position, range.length))?;
+                    let count = ready!(stream.poll_send_file(cx, &range.file, range.position, range.length))?;
                     if count == 0 {
                         // The length of the answer has been sent: there is no way to take it back.
                         let what = "a file is shorter than the range that is sent from it";
@@ -129,7 +130,7 @@ impl<E: Env> Output<E> {
                     slices[used] = IoSlice::new(bytes);
                     used += 1;
                 }
-                Piece::Release(_) => {}
+                Piece::Release { .. } => {}
                 _ => break,
             }
         }
@@ -157,7 +158,7 @@ impl<E: Env> Output<E> {
                     count -= bytes.len();
                     self.pieces.pop_front();
                 }
-                Some(Piece::Release(_)) => {
+                Some(Piece::Release { .. }) => {
                     self.pieces.pop_front();
                 }
                 Some(Piece::File(_)) | None => unreachable!("only bytes in front of a file were written"),

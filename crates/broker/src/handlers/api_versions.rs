@@ -21,7 +21,9 @@ pub(crate) fn begin<E: Env>(context: &Context<E>, body: Bytes) -> Answer<E> {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
         if !is_software_text(name) || !is_software_text(version) {
             let error_code = ErrorCode::INVALID_REQUEST;
-            return Answer::Ready(context.respond(&ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() }));
+            return Answer::Ready(
+                context.respond(&ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() }),
+            );
         }
         tracing::debug!(peer = %context.link.peer, name, version, "client");
     }
@@ -33,7 +35,11 @@ pub(crate) fn begin<E: Env>(context: &Context<E>, body: Bytes) -> Answer<E> {
 pub(crate) fn refuse<E: Env>(context: &Context<E>) -> Answer<E> {
     let body = ApiVersionsResponse {
         error_code: ErrorCode::UNSUPPORTED_VERSION,
-        api_keys: version_table().iter().filter(|served| served.key == ApiKey::API_VERSIONS).map(api_version).collect(),
+        api_keys: version_table()
+            .iter()
+            .filter(|served| served.key == ApiKey::API_VERSIONS)
+            .map(api_version)
+            .collect(),
         ..ApiVersionsResponse::default()
     };
     Answer::Ready(match context.encode(ApiKey::API_VERSIONS, 0, &body) {

@@ -9,7 +9,7 @@ use crate::budget::Charge;
 use crate::dispatch::Context;
 use crate::errors;
 use crate::partition::Partition;
-use crate::progress::Waiting;
+use crate::progress::{Stopped, Waiting};
 use crate::response::{Answer, FileOf, FileRange, Outcome};
 use bytes::Bytes;
 use highwater_env::Env;
@@ -27,6 +27,8 @@ use std::time::Duration;
 
 const TOPIC_IDS_FROM: i16 = 13;
 const READ_COMMITTED: i8 = 1;
+/// What is read of a partition however little memory is left.
+const LEAST_READ_BYTES: usize = 64 << 10;
 /// The longest that a fetch waits, whatever it asks for: a connection whose peer is gone is found out that way.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -48,7 +50,8 @@ async fn fetch<E: Env>(context: Context<E>, request: FetchRequest, charge: Optio
     let reading = Reading::new(&context, &request);
     // Topic names that are kept are the directory's or copies: the frame is needed no more.
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+    // No more than can be given is waited for.
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(reading.max_bytes);
     drop((request, charge));
     let deadline = context.link.deadline(context.begun.after(wait));
     let mut found = reading.read().await;
@@ -93,6 +96,8 @@ struct PartitionPart<E: Env> {
 struct Found<F> {
     partitions: SmallVec<[(PartitionData, Option<ReadSlice<F>>); 1]>,
     bytes: usize,
+    /// For those of them that are in memory.
+    charge: Option<Charge>,
     /// Something that the client must know at once.
     urgent: bool,
 }
@@ -111,7 +116,8 @@ impl<'a, E: Env> Reading<'a, E> {
             .topics
             .iter()
             .map(|wanted| {
-                let topic = if by_id { routing.topic_by_id(wanted.topic_id) } else { routing.topic(&wanted.topic) };
+                let topic =
+                    if by_id { routing.topic_by_id(wanted.topic_id) } else { routing.topic(&wanted.topic) };
                 let find = |index| match topic.map(|topic| topic.partition(index)) {
                     Some(Some(Some(partition))) => Ok(Arc::clone(partition)),
                     Some(Some(None)) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
@@ -121,7 +127,11 @@ impl<'a, E: Env> Reading<'a, E> {
                 TopicPart {
                     id: wanted.topic_id,
                     name: topic.map_or_else(|| Str::from(&*wanted.topic), |topic| topic.name.clone()),
-                    partitions: wanted.partitions.iter().map(|part| PartitionPart::new(part, &find)).collect(),
+                    partitions: wanted
+                        .partitions
+                        .iter()
+                        .map(|part| PartitionPart::new(part, &find))
+                        .collect(),
                 }
             })
             .collect();
@@ -140,11 +150,21 @@ impl<'a, E: Env> Reading<'a, E> {
 
     /// Reads what there is now. The first batch is taken whatever its size, so that a reader never stands still.
     async fn read(&self) -> Found<FileOf<E>> {
-        let mut found = Found { partitions: SmallVec::new(), bytes: 0, urgent: false };
+        let mut found = Found { partitions: SmallVec::new(), bytes: 0, charge: None, urgent: false };
         for part in self.parts() {
-            let (mut data, slice) = self.read_part(part, self.max_bytes.saturating_sub(found.bytes), found.bytes == 0).await;
+            let room = self.max_bytes.saturating_sub(found.bytes);
+            let (mut data, slice) = self.read_part(part, room, found.bytes == 0).await;
+            if let Some(ReadSlice::Checked(bytes)) = &slice {
+                match &mut found.charge {
+                    Some(charge) => charge.overdraw(bytes.len()),
+                    None => found.charge = Some(self.context.shared.budget.overdraw(bytes.len())),
+                }
+            }
             data.partition_index = part.index;
-            found.urgent |= data.error_code != ErrorCode::NONE;
+            // Waiting for a partition that has stopped would end at once, again and again.
+            let stopped =
+                part.partition.as_ref().is_ok_and(|partition| partition.progress().stopped().is_some());
+            found.urgent |= stopped || data.error_code != ErrorCode::NONE;
             found.bytes += slice.as_ref().map_or(0, ReadSlice::len);
             found.partitions.push((data, slice));
         }
@@ -166,7 +186,8 @@ impl<'a, E: Env> Reading<'a, E> {
         }
         // Looked at once: what is said to the client and how far is read must agree.
         let high_watermark = partition.high_watermark();
-        let end = if self.committed { partition.last_stable_offset().min(high_watermark) } else { high_watermark };
+        let end =
+            if self.committed { partition.last_stable_offset().min(high_watermark) } else { high_watermark };
         let mut data = PartitionData {
             high_watermark,
             last_stable_offset: partition.last_stable_offset().min(high_watermark),
@@ -175,15 +196,27 @@ impl<'a, E: Env> Reading<'a, E> {
             aborted_transactions: self.committed.then(Vec::new),
             ..PartitionData::default()
         };
-        let max_bytes = part.max_bytes.min(room);
+        // While memory is short less of it is asked for; that the bytes may not come from memory is not known yet.
+        let spare = self.context.shared.budget.left().max(LEAST_READ_BYTES);
+        let max_bytes = part.max_bytes.min(room).min(spare);
+        let stopped = partition.progress().stopped();
+        if stopped == Some(Stopped::Closed) {
+            return (failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), None);
+        }
         let at_end = part.offset == end && part.offset >= data.log_start_offset;
+        if at_end && let Some(stopped) = stopped {
+            // What was durable can still be read; what comes after it never will.
+            data.error_code = errors::of_stopped(stopped);
+        }
         if at_end || (max_bytes == 0 && !first) {
             return (data, None);
         }
         match partition.log().read(part.offset, end, max_bytes, first).await {
             Ok(slice) => (data, Some(slice).filter(|slice| !slice.is_empty())),
             // Between the high watermark and the end there is something that may not be seen yet.
-            Err(ReadError::OutOfRange { start, end }) if part.offset >= start && part.offset <= end => (data, None),
+            Err(ReadError::OutOfRange { start, end }) if part.offset >= start && part.offset <= end => {
+                (data, None)
+            }
             Err(error) => {
                 note(self.context, partition, &error);
                 data.error_code = errors::of_read(&error);
@@ -214,18 +247,18 @@ impl<'a, E: Env> Reading<'a, E> {
 
     fn respond(&self, found: Found<FileOf<E>>) -> Outcome<E> {
         let mut files: SmallVec<[FileRange<FileOf<E>>; 1]> = SmallVec::new();
-        let mut memory = 0;
+        let charge = found.charge;
         let mut partitions = found.partitions.into_iter().map(|(data, slice)| {
             let records = match slice {
                 None => Records::EMPTY,
-                Some(ReadSlice::Checked(bytes)) => {
-                    memory += bytes.len();
-                    Records::Bytes(bytes)
-                }
+                Some(ReadSlice::Checked(bytes)) => Records::Bytes(bytes),
                 Some(ReadSlice::Verified { file, position, length }) => {
                     let id = u32::try_from(files.len()).expect("a request has fewer partitions than that");
                     files.push(FileRange { file, position, length });
-                    Records::External { id, length: u32::try_from(length).expect("a read is bounded by 31 bits") }
+                    Records::External {
+                        id,
+                        length: u32::try_from(length).expect("a read is bounded by 31 bits"),
+                    }
                 }
             };
             PartitionData { records, ..data }
@@ -244,9 +277,7 @@ impl<'a, E: Env> Reading<'a, E> {
         match self.context.encode(ApiKey::FETCH, self.context.version(), &body) {
             Ok(mut response) => {
                 response.files = files;
-                if memory > 0 {
-                    response.charge = Some(self.context.shared.budget.overdraw(memory));
-                }
+                response.charge = charge;
                 Outcome::Respond(response)
             }
             Err(reason) => Outcome::Close(reason),
@@ -255,7 +286,10 @@ impl<'a, E: Env> Reading<'a, E> {
 }
 
 impl<E: Env> PartitionPart<E> {
-    fn new(wanted: &FetchPartition, find: &impl Fn(PartitionIndex) -> Result<Arc<Partition<E>>, ErrorCode>) -> Self {
+    fn new(
+        wanted: &FetchPartition,
+        find: &impl Fn(PartitionIndex) -> Result<Arc<Partition<E>>, ErrorCode>,
+    ) -> Self {
         Self {
             index: wanted.partition,
             offset: wanted.fetch_offset,

@@ -9,8 +9,8 @@ use highwater_env::Env;
 use highwater_types::{LeaderEpoch, Offset, Timestamp};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::{
-    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
-    ListOffsetsTopicResponse,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopic, ListOffsetsTopicResponse,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,7 +29,10 @@ type Place = (Timestamp, Offset, LeaderEpoch);
 /// What is answered where there is nothing.
 const NOWHERE: Place = (Timestamp::NONE, Offset(-1), LeaderEpoch::NONE);
 
-pub(crate) async fn handle<E: Env>(context: Arc<Context<E>>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) async fn handle<E: Env>(
+    context: Arc<Context<E>>,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         topics.push(list_topic(&context, topic, request.isolation_level == READ_COMMITTED).await);
@@ -45,8 +48,12 @@ async fn list_topic<E: Env>(
     let routing = context.shared.directory.load();
     let topic = routing.topic(&wanted.name);
     let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<_> =
-        wanted.partitions.iter().map(|part| part.partition_index).filter(|&index| !seen.insert(index)).collect();
+    let repeated: BTreeSet<_> = wanted
+        .partitions
+        .iter()
+        .map(|part| part.partition_index)
+        .filter(|&index| !seen.insert(index))
+        .collect();
     let mut partitions = Vec::with_capacity(wanted.partitions.len());
     for part in &wanted.partitions {
         let result = match topic.and_then(|topic| topic.partition(part.partition_index)) {
@@ -58,7 +65,13 @@ async fn list_topic<E: Env>(
         let error_code = result.err().unwrap_or(ErrorCode::NONE);
         let (timestamp, offset, leader_epoch) = result.unwrap_or(NOWHERE);
         let partition_index = part.partition_index;
-        partitions.push(ListOffsetsPartitionResponse { partition_index, error_code, timestamp, offset, leader_epoch });
+        partitions.push(ListOffsetsPartitionResponse {
+            partition_index,
+            error_code,
+            timestamp,
+            offset,
+            leader_epoch,
+        });
     }
     ListOffsetsTopicResponse { name: wanted.name, partitions }
 }

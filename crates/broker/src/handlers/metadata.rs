@@ -11,8 +11,8 @@ use highwater_env::Env;
 use highwater_metadata::{check_topic_name, is_internal_topic};
 use highwater_types::{BrokerId, PartitionIndex, TopicId};
 use highwater_wire::messages::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 use highwater_wire::{ErrorCode, Message, Str};
 use std::collections::BTreeSet;
@@ -54,13 +54,19 @@ fn missing_topics<E: Env>(routing: &Routing<E>, request: &MetadataRequest) -> Ve
         .flatten()
         .filter(|topic| topic.topic_id == TopicId::default())
         .filter_map(|topic| topic.name.as_deref())
-        .filter(|name| routing.topic(name).is_none() && check_topic_name(name).is_ok() && !is_internal_topic(name))
+        .filter(|name| {
+            routing.topic(name).is_none() && check_topic_name(name).is_ok() && !is_internal_topic(name)
+        })
         .take(MAX_CREATED)
         .collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
-fn describe<E: Env>(context: &Context<E>, routing: &Routing<E>, request: &MetadataRequest) -> MetadataResponse {
+fn describe<E: Env>(
+    context: &Context<E>,
+    routing: &Routing<E>,
+    request: &MetadataRequest,
+) -> MetadataResponse {
     let all = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version() < NULL_FOR_ALL_FROM,

@@ -8,7 +8,8 @@ use highwater_types::{LeaderEpoch, Offset};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::offset_for_leader_epoch::EpochEndOffset;
 use highwater_wire::messages::{
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopicResult,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
+    OffsetForLeaderTopicResult,
 };
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
 use highwater_types::{Offset, PartitionIndex, Timestamp};
 use highwater_wire::messages::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use highwater_wire::{ErrorCode, Message, Records, Str};
 use smallvec::SmallVec;
@@ -182,6 +182,10 @@ impl<E: Env> Appends<'_, E> {
         };
         if is_internal_topic(&topic.name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
+        }
+        if self.acks == ACKS_ALL && topic.lacks_replicas(data.index) {
+            let message = "fewer replicas are in sync than min.insync.replicas asks for";
+            return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
         }
         let Records::Bytes(records) = &data.records else { return Err(BatchError::Empty.into()) };
         let now = self.context.shared.env.clock().wall();
