@@ -15,6 +15,9 @@ pub(crate) const MARKS: &str = "recovery-points";
 /// The marks before the latest ones, for the case that those rot.
 pub(crate) const PREVIOUS_MARKS: &str = "recovery-points.previous";
 
+/// Where damaged marks are put aside.
+const DAMAGED_MARKS: &str = "recovery-points.damaged";
+
 const KIND: FrameKind = FrameKind { magic: b"HWMARKS\0", version: 1, limit_bytes: 256 << 20 };
 const HEAD_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 48;
@@ -94,6 +97,12 @@ impl Marks {
             return Ok((marks, MarksFound::Current));
         }
         if let Some(marks) = read(disk, &dir.join(PREVIOUS_MARKS)).await? {
+            // Or else the next marks would make the damaged ones the previous ones.
+            let current = dir.join(MARKS);
+            match disk.rename(&current, &dir.join(DAMAGED_MARKS)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             return Ok((marks, MarksFound::Previous));
         }
         Ok((Self::default(), MarksFound::Lost))

@@ -276,12 +276,14 @@ pub(crate) fn file_bytes(count: usize) -> Option<usize> {
 fn span(summary: &Summary, entries: &[IndexEntry], offset: Offset) -> Option<Span> {
     let relative = u32::try_from(offset.0.checked_sub(summary.base.0)?).ok()?;
     let after = entries.partition_point(|entry| entry.relative <= relative);
-    let entry = entries.get(after.checked_sub(1)?)?;
-    Some(Span {
-        offset: summary.base.plus(i64::from(entry.relative)),
-        position: entry.position,
-        next: entries.get(after).map_or(summary.size, |next| next.position),
-    })
+    let next = entries.get(after).map_or(summary.size, |next| next.position);
+    let (offset, position) = match after.checked_sub(1).and_then(|before| entries.get(before)) {
+        Some(entry) => (summary.base.plus(i64::from(entry.relative)), entry.position),
+        // The segment's first batches do not check out; who looks for them there finds that.
+        None if offset < summary.end => (summary.base, SEGMENT_HEADER_BYTES),
+        None => return None,
+    };
+    Some(Span { offset, position, next })
 }
 
 fn offset_before(summary: &Summary, entries: &[IndexEntry], time: Timestamp) -> Offset {

@@ -49,6 +49,8 @@ pub(crate) struct LogInner<E: Env> {
     pub view: Mutex<View<FileOf<E>>>,
     /// What the next proven marks say of this log.
     pub mark: Mutex<Mark>,
+    /// The proven offset that any marks on disk say at least, those before the latest included.
+    pub marked: AtomicI64,
     pub synced_wake: Notify,
 }
 
@@ -100,6 +102,7 @@ impl<E: Env> Log<E> {
             snapshot_turn: tokio::sync::Mutex::new(()),
             view: Mutex::new(view),
             mark: Mutex::new(mark),
+            marked: AtomicI64::new(0),
             synced_wake: Notify::new(),
         }))
     }

@@ -30,7 +30,16 @@ impl<E: Env> Core<E> {
         // The sequence number counts attempts: one that failed may have reached the disk all the same.
         written.sequence = next.sequence;
         match result {
-            Ok(()) => *written = next,
+            Ok(()) => {
+                for log in lock(&self.logs).values() {
+                    if let (Some(previous), Some(latest)) =
+                        (written.logs.get(&log.0.id), next.logs.get(&log.0.id))
+                    {
+                        log.0.marked.store(previous.proven.min(latest.proven).0, Ordering::Release);
+                    }
+                }
+                *written = next;
+            }
             Err(_) => self.marks_due.store(true, Ordering::Release),
         }
         result

@@ -283,12 +283,19 @@ impl<E: Env> Log<E> {
             let first = BatchHeader::parse(&rest).map_or(0, |header| header.size_bytes());
             let limit = if query.at_least_one { query.max_bytes.max(first) } else { query.max_bytes };
             let found = check_prefix(&rest, skipped.next, source.up_to, limit, check, epoch);
-            let Prefix { length, stop, .. } = found;
+            let Prefix { length, mut stop, .. } = found;
             if length > 0 {
                 return Ok(Outcome::Found(rest.slice(..length)));
             }
+            if stop == Stop::Bound {
+                // A damaged header may claim any end: only a batch that checks out is beyond the caller's bounds.
+                let alone = check_prefix(&rest, skipped.next, source.end, first, check, epoch);
+                if alone.length > 0 {
+                    return Ok(Outcome::Found(Bytes::new()));
+                }
+                stop = alone.stop;
+            }
             match stop {
-                Stop::Bound => return Ok(Outcome::Found(Bytes::new())),
                 Stop::Partial(needed) if needed > rest.len() && needed <= (source.size - start) as usize => {
                     let before = rest.len();
                     rest = self.read_file(source, start, needed).await?;
@@ -296,7 +303,7 @@ impl<E: Env> Log<E> {
                         return Ok(Outcome::Broken);
                     }
                 }
-                Stop::Partial(_) | Stop::Broken => return Ok(Outcome::Broken),
+                Stop::Partial(_) | Stop::Broken | Stop::Bound => return Ok(Outcome::Broken),
             }
         }
     }

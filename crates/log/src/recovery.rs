@@ -146,6 +146,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             return Ok(None);
         }
         let Some((&last, sealed)) = self.listing.segments.split_last() else { return Ok(None) };
+        let sealed = sealed.to_vec();
         let first = *self.listing.segments.first().expect("there is a last one");
         if last != self.mark.segment || first > self.mark.start {
             return Ok(None);
@@ -164,7 +165,7 @@ impl<'a, E: Env> Recovery<'a, E> {
         };
         let Some(producers) = self.read_snapshot(self.mark.proven).await? else { return Ok(None) };
         let Some(epochs) = load_epochs(self.disk(), &self.dir).await? else { return Ok(None) };
-        let sealed = self.open_sealed_all(&sealed.to_vec(), last).await?;
+        let sealed = self.open_sealed_all(&sealed, last).await?;
         let active = self.active(file, header.created, IndexBuilder::resume(index));
         let view = self.view(sealed, active, epochs);
         Ok(Some(self.finish(view, producers)))

@@ -168,9 +168,11 @@ impl<E: Env> Log<E> {
         self.sync().await
     }
 
-    /// Makes sure that what is known of producers survives the removal of the batches before `start`.
+    /// Makes sure that what is known of producers survives the removal of the batches before `start`: the mark that
+    /// says the new start must cover a snapshot that was made at it or later.
     async fn keep_producers(&self, start: Offset) -> Result<(), LogError> {
-        if lock(&self.0.view).snapshots.last().is_some_and(|&offset| offset >= start) {
+        let proven = lock(&self.0.mark).proven;
+        if lock(&self.0.view).snapshots.iter().any(|&offset| offset >= start && offset <= proven) {
             return Ok(());
         }
         let (end, bytes) = {
@@ -178,7 +180,11 @@ impl<E: Env> Log<E> {
             let end = self.end_offset();
             (end, appender.producers.encode(end))
         };
-        Ok(self.store_snapshot(end, bytes).await?)
+        self.store_snapshot(end, bytes).await?;
+        if proven < end {
+            self.sync().await?;
+        }
+        Ok(())
     }
 
     async fn expire_producers(&self, now: Timestamp) {

@@ -11,9 +11,10 @@ use highwater_env::{Disk, Env, File};
 use highwater_types::{Offset, mutant};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// How many producer snapshots are kept.
-const SNAPSHOTS: usize = 2;
+/// How many producer snapshots there may be; beyond that no more are written until the proven marks have moved.
+const MOST_SNAPSHOTS: usize = 64;
 
 impl<E: Env> Log<E> {
     /// Writes what a closed segment needs. Failures cost time at the next opening, nothing else.
@@ -58,7 +59,11 @@ impl<E: Env> Log<E> {
     /// Makes a producer snapshot durable, and then removes those that are no longer needed.
     pub(crate) async fn store_snapshot(&self, offset: Offset, bytes: Bytes) -> io::Result<()> {
         let _turn = self.0.snapshot_turn.lock().await;
-        if self.is_deleted() || lock(&self.0.view).snapshots.contains(&offset) {
+        let skip = {
+            let view = lock(&self.0.view);
+            view.snapshots.contains(&offset) || view.snapshots.len() >= MOST_SNAPSHOTS
+        };
+        if self.is_deleted() || skip {
             return Ok(());
         }
         let disk = self.0.core.env.disk();
@@ -78,8 +83,10 @@ impl<E: Env> Log<E> {
             } else {
                 view.snapshots.push(offset);
                 view.snapshots.sort_unstable();
-                let surplus = view.snapshots.len().saturating_sub(SNAPSHOTS);
-                view.snapshots.drain(..surplus).collect()
+                // Recovery takes the newest one that its mark covers.
+                let floor = Offset(self.0.marked.load(Ordering::Acquire));
+                let covered = view.snapshots.partition_point(|&offset| offset <= floor);
+                view.snapshots.drain(..covered.saturating_sub(1)).collect()
             }
         };
         for offset in stale {

@@ -7,7 +7,7 @@ use crate::report::TimestampOffset;
 use crate::segment::Sealed;
 use bytes::Bytes;
 use highwater_env::Env;
-use highwater_records::{Batch, BatchHeader, Batches};
+use highwater_records::{Batch, BatchError, BatchHeader, Batches, Records};
 use highwater_types::{Offset, Timestamp};
 use std::io;
 use std::sync::Arc;
@@ -69,9 +69,14 @@ impl<E: Env> Log<E> {
             // The segment's latest batch does not count: look at those that do.
             let mut from = base.max(start);
             while let Some(batch) = self.next_batch(&mut from, end.min(up_to), |_| true).await? {
-                let header = batch.header();
-                if best.is_none_or(|(time, _)| header.max_timestamp > time) {
-                    best = Some((header.max_timestamp, header.base_offset.max(start)));
+                let header = *batch.header();
+                // Of a batch that the log's start lies in, the records behind that count.
+                let time = match header.base_offset < start {
+                    true => self.latest_time(batch, start).await?,
+                    false => header.max_timestamp,
+                };
+                if best.is_none_or(|(known, _)| time > known) {
+                    best = Some((time, header.base_offset.max(start)));
                 }
             }
         }
@@ -149,8 +154,8 @@ impl<E: Env> Log<E> {
         floor: Offset,
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let epoch = batch.header().leader_epoch;
-        let search = move || {
-            for record in batch.records()? {
+        self.search(batch, move |records| {
+            for record in records {
                 let record = record?;
                 if record.offset >= floor && fits(record.timestamp) {
                     let (timestamp, offset) = (record.timestamp, record.offset);
@@ -158,8 +163,32 @@ impl<E: Env> Log<E> {
                 }
             }
             Ok(None)
-        };
-        let found: Result<_, highwater_records::BatchError> = self.0.core.env.compute(search).await;
+        })
+        .await
+    }
+
+    /// The largest timestamp of a batch's records at or behind `floor`.
+    async fn latest_time(&self, batch: Batch, floor: Offset) -> Result<Timestamp, ReadError> {
+        self.search(batch, move |records| {
+            let mut latest = Timestamp::NONE;
+            for record in records {
+                let record = record?;
+                if record.offset >= floor {
+                    latest = latest.max(record.timestamp);
+                }
+            }
+            Ok(latest)
+        })
+        .await
+    }
+
+    /// Looks through a batch's records, which may have to be decompressed.
+    async fn search<T: Send + 'static>(
+        &self,
+        batch: Batch,
+        look: impl FnOnce(Records) -> Result<T, BatchError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let found = self.0.core.env.compute(move || look(batch.records()?)).await;
         found.map_err(|error| ReadError::Io(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 }
