@@ -1,10 +1,15 @@
 //! A whole node under raw requests.
 
+// All of it is tests.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod connections;
 mod fetching;
 mod metadata;
+mod metadata_log;
 mod offsets;
 mod producing;

@@ -1,5 +1,5 @@
 //! A node and raw clients of it, over any environment.
-#![allow(dead_code)] // Each test program uses its part of this.
+#![allow(dead_code, clippy::unwrap_used)] // Each test program uses its part of this; all of it is tests.
 
 use bytes::Bytes;
 use highwater_broker::{BrokerConfig, Node};
