@@ -15,7 +15,7 @@ use crate::warnings::Warnings;
 use highwater_env::{Env, Listener, Network, Task, timeout};
 use highwater_log::{Identity, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_metadata::Endpoint;
-use highwater_metadata::configs::ConfigView;
+use highwater_metadata::configs::{BrokerSettings, ConfigView};
 use highwater_types::ClusterId;
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +68,16 @@ pub struct Node<E: Env> {
     recovery: Vec<RecoveryReport>,
 }
 
+/// What a node is made of once its store is open.
+struct Parts<E: Env> {
+    env: E,
+    config: BrokerConfig,
+    settings: BrokerSettings,
+    store: Store<E>,
+    metrics: Arc<Metrics>,
+    recovery: Vec<RecoveryReport>,
+}
+
 type ListenerOf<E> = <<E as Env>::Network as Network>::Listener;
 
 impl<E: Env> Node<E> {
@@ -88,6 +98,19 @@ impl<E: Env> Node<E> {
         for report in recovery.iter().filter(|report| report.is_alarming()) {
             tracing::error!(log = %report.log, ?report, "recovery found damage");
         }
+        let parts = Parts { env, config, settings, store: store.clone(), metrics, recovery };
+        let started = Self::start_on_store(parts).await;
+        if started.is_err() {
+            // Frees the directory: a store that is merely dropped holds its lock a little longer.
+            if let Err(error) = store.close().await {
+                tracing::warn!(%error, "the data directory was not closed cleanly");
+            }
+        }
+        started
+    }
+
+    async fn start_on_store(parts: Parts<E>) -> Result<Self, StartError> {
+        let Parts { env, config, settings, store, metrics, recovery } = parts;
         // The addresses must be known before the node registers itself; nobody is served before all is ready.
         let mut listeners = Vec::new();
         let mut endpoints = Vec::new();
@@ -212,10 +235,7 @@ fn check_listeners(listeners: &[ListenerConfig]) -> Result<(), StartError> {
     if listeners.is_empty() || repeated { Err(StartError::Listeners) } else { Ok(()) }
 }
 
-fn store_options(
-    config: &BrokerConfig,
-    settings: &highwater_metadata::configs::BrokerSettings,
-) -> StoreOptions {
+fn store_options(config: &BrokerConfig, settings: &BrokerSettings) -> StoreOptions {
     StoreOptions {
         identity: Identity { cluster: config.cluster_id, node: config.node_id },
         durability: config.durability,
