@@ -1,15 +1,16 @@
 //! Administration: topics, partitions, configurations, records.
 
-use crate::{Client, ClientError, FoundOffset, Isolation};
+use crate::{Client, ClientError, FoundOffset, Isolation, TopicMetadata};
 use highwater_env::Env;
 use highwater_types::{BrokerId, Offset, PartitionIndex, Timestamp, TopicId};
+use highwater_wire::messages::alter_configs;
 use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use highwater_wire::messages::{
-    CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest, CreatePartitionsTopic,
-    CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic, DeleteTopicState,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
-    DescribeConfigsResource, DescribeConfigsResourceResult, DescribeLogDirsRequest, DescribeLogDirsResult,
-    IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest,
+    CreatePartitionsTopic, CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
+    DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+    DescribeLogDirsRequest, DescribeLogDirsResult, IncrementalAlterConfigsRequest,
 };
 use highwater_wire::{Request, Str};
 
@@ -230,6 +231,38 @@ impl<E: Env> Admin<E> {
         let result = self.first::<IncrementalAlterConfigsRequest, _>(answer.responses)?;
         let what = || "the configuration cannot be changed".to_owned();
         ClientError::check(result.error_code, result.error_message.as_deref(), what)
+    }
+
+    /// Replaces the whole configuration of a resource, or only checks whether it could be replaced: what is not named
+    /// goes back to its default.
+    pub async fn replace_configs(
+        &self,
+        of: &Resource,
+        configs: &[(String, String)],
+        validate_only: bool,
+    ) -> Result<(), ClientError> {
+        let (resource_type, resource_name) = of.wire();
+        let configs = configs
+            .iter()
+            .map(|(name, value)| alter_configs::AlterableConfig {
+                name: Str::from(name.as_str()),
+                value: Some(Str::from(value.as_str())),
+            })
+            .collect();
+        let resource = alter_configs::AlterConfigsResource { resource_type, resource_name, configs };
+        let request = AlterConfigsRequest { resources: vec![resource], validate_only };
+        let answer = self.client.call_any(&request).await?;
+        let result = self.first::<AlterConfigsRequest, _>(answer.responses)?;
+        let what = || "the configuration cannot be replaced".to_owned();
+        ClientError::check(result.error_code, result.error_message.as_deref(), what)
+    }
+
+    /// A topic as the cluster has it now, not as the client remembers it.
+    pub async fn describe_topic(&self, name: &str) -> Result<TopicMetadata, ClientError> {
+        let refused = self.client.refresh(&[name], false).await?;
+        let code = refused.get(name).copied().unwrap_or_default();
+        ClientError::check(code, None, || format!("topic {name} cannot be described"))?;
+        self.client.topic(name, false).await
     }
 
     /// The brokers and who is in charge.

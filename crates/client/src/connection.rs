@@ -358,3 +358,6 @@ fn in_memory(segment: Segment) -> Result<Bytes, ClientError> {
 pub(crate) fn timed_out(what: String, limit: std::time::Duration) -> ClientError {
     ClientError::TimedOut { what, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ mod error;
 mod metadata;
 mod offsets;
 mod producer;
+#[cfg(test)]
+mod testing;
 
 pub use admin::{Admin, ConfigChange, NewTopic, Resource};
 pub use client::{Client, Leader};

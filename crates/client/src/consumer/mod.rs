@@ -120,7 +120,8 @@ impl<E: Env> Consumer<E> {
     /// When the configuration contradicts itself.
     pub fn new(client: Client<E>, config: ConsumerConfig) -> Result<Self, ClientError> {
         config.check(client.config().request_timeout)?;
-        // Bounded by what can be under way: one fetch per broker, one look-up per partition, one refresh.
+        // Bounded by what can be under way: one refresh, one fetch per broker, and one look-up per partition and poll,
+        // as a seek does not end the look-up before it.
         let (reporter, reports) = mpsc::unbounded_channel();
         Ok(Self {
             client,
@@ -450,3 +451,6 @@ fn hold<E: Env>(
     }
     Err(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ fn choose_partition(
     }
     Ok(state.stick(&record.topic, &available, size, batch_bytes))
 }
+
+#[cfg(test)]
+mod tests;

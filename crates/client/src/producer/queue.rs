@@ -1,6 +1,6 @@
 //! The batches of one partition, from the first record to the outcome. Pure: `now` comes in.
 //!
-//! Order is kept by two rules. A batch is sent only when every batch before it is on its way or done; and with
+//! A batch is sent only when every batch before it is on its way or done; and with
 //! idempotence each batch has sequence numbers, so that the broker refuses one whose predecessor it does not have
 //! (OUT_OF_ORDER_SEQUENCE_NUMBER). A refused batch is sent again with the same numbers.
 //!
@@ -8,11 +8,14 @@
 //! way before it. Then, when nothing is on its way at all, the partition goes on under the next producer epoch, in
 //! which numbers start from 0 (KIP-360). The epoch is counted per partition, for a broker compares it per partition.
 //!
-//! Three more rules keep a batch from being written twice or out of order. A broker knows a repeat only among the last
-//! five batches, so no batch is sent while one that is five batches older has no outcome. A broker takes the first batch of a producer
-//! that it does not know whatever its number, so the first batch of an epoch goes alone. And a batch of which an
-//! attempt was lost on the way is not sent under another epoch: the lost attempt may arrive late, and the broker could
-//! not tell that they are the same. It fails, with its outcome open.
+//! Three more rules keep a batch from being written twice or out of order:
+//!
+//! - A broker knows a repeat only among its last five batches, so no batch is sent while one that is five batches
+//!   older has no outcome.
+//! - A broker takes the first batch of a producer that it does not know whatever its number, so the first batch of an
+//!   epoch goes alone.
+//! - A batch of which an attempt was lost on the way is not sent under another epoch: the lost attempt may arrive
+//!   late, and the broker could not tell that the two are the same. It fails, with its outcome open.
 
 use super::batch::{Content, QueuedBatch, Written};
 use crate::ClientError;

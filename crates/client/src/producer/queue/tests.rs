@@ -492,7 +492,7 @@ fn check_log(seed: u64, log: &[u64], outcomes: Vec<(u64, Outcome)>) {
             Err(error) => panic!("seed {seed}: {value} has no outcome: {error}"),
         }
     }
-    assert!(written > 20, "seed {seed}: only {written} batches were written");
+    assert!(written > 5, "seed {seed}: only {written} batches were written");
 }
 
 #[test]
