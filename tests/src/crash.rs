@@ -28,7 +28,7 @@ const PROGRESS_BYTES: u64 = 150;
 const PROGRESS: Duration = Duration::from_secs(30);
 /// How long the broker lives on after that, at most.
 const LONGEST_LIFE_MS: u64 = 500;
-/// One round in so many kills the broker while it starts.
+/// Every so manyth round kills the broker while it starts, too.
 const EARLY_KILL: u32 = 5;
 /// How long it has lived then, at most.
 const EARLIEST_MS: u64 = 60;
@@ -83,7 +83,7 @@ impl CrashTest {
             let before = lengths(&streams)?;
             let setup = broker.kill().with_context(|| format!("round {round}"))?;
             broker = Broker::start_without_waiting(setup)?;
-            let early = rng.random_ratio(1, EARLY_KILL);
+            let early = round.is_multiple_of(EARLY_KILL);
             if early {
                 early_kills += 1;
                 thread::sleep(Duration::from_millis(rng.random_range(0..EARLIEST_MS)));

@@ -289,13 +289,15 @@ impl<'a> Trial<'a> {
         let Some(broker) = self.broker.take() else { return Ok(()) };
         let started = Instant::now();
         self.broker = Some(Broker::start(broker.stop()?)?);
+        // librdkafka forgets the brokers once all are gone, and finds them again when it asks for the topics.
+        let topic = self.topic.clone();
+        self.await_topic(&topic, true)?;
         let starts = (0..PARTITIONS)
             .map(|partition| Ok((partition, self.client.offset(&self.topic, partition, Spec::Earliest)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         if self.profile.administers && starts[&1] == 0 {
             bail!("deleted records are back after a restart");
         }
-        let topic = self.topic.clone();
         let read = self.read(&topic)?;
         compare::same(sent, &read, &starts, &self.timestamps()?)
             .map_err(|difference| anyhow!("after a restart: {difference}"))?;
