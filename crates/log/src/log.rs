@@ -233,6 +233,11 @@ impl<E: Env> Log<E> {
         self.0.synced.fetch_max(synced.0, Ordering::AcqRel) < synced.0
     }
 
+    /// Moves the log's start back, for a truncation.
+    pub(crate) fn lower_start(&self, start: Offset) {
+        self.0.start.fetch_min(start.0, Ordering::AcqRel);
+    }
+
     /// Moves the synced end back, for a truncation.
     pub(crate) fn lower_synced(&self, synced: Offset) {
         self.0.synced.fetch_min(synced.0, Ordering::AcqRel);

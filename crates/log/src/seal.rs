@@ -13,13 +13,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How many producer snapshots there may be; beyond that no more are written until the proven marks have moved.
+/// How many producer snapshots there may be; beyond that, closed segments get none until the proven marks have moved.
 const MOST_SNAPSHOTS: usize = 64;
 
 impl<E: Env> Log<E> {
     /// Writes what a closed segment needs. Failures cost time at the next opening, nothing else.
     pub(crate) async fn finish_seal(&self, sealed: Arc<Sealed>, snapshot: Option<(Offset, Bytes)>) {
-        if let Some((offset, bytes)) = snapshot
+        let room = lock(&self.0.view).snapshots.len() < MOST_SNAPSHOTS;
+        if let Some((offset, bytes)) = snapshot.filter(|_| room)
             && let Err(error) = self.store_snapshot(offset, bytes).await
         {
             tracing::warn!(log = %self.id(), %error, "cannot write a producer snapshot");
@@ -59,11 +60,7 @@ impl<E: Env> Log<E> {
     /// Makes a producer snapshot durable, and then removes those that are no longer needed.
     pub(crate) async fn store_snapshot(&self, offset: Offset, bytes: Bytes) -> io::Result<()> {
         let _turn = self.0.snapshot_turn.lock().await;
-        let skip = {
-            let view = lock(&self.0.view);
-            view.snapshots.contains(&offset) || view.snapshots.len() >= MOST_SNAPSHOTS
-        };
-        if self.is_deleted() || skip {
+        if self.is_deleted() || lock(&self.0.view).snapshots.contains(&offset) {
             return Ok(());
         }
         let disk = self.0.core.env.disk();

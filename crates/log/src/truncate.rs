@@ -98,6 +98,8 @@ impl<E: Env> Log<E> {
             view.active = active.clone();
             self.publish_end(end);
             self.lower_synced(end);
+            // Deleted records may have shared a batch with one that is cut.
+            self.lower_start(end);
             view.epochs.clone()
         };
         replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
