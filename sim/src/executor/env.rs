@@ -53,6 +53,11 @@ impl SimEnv {
         self.machine.lock().nodes[self.node.0].clock.wall_offset_ms += by_ms;
     }
 
+    /// Sets the node's wall clock right.
+    pub fn reset_clock(&self) {
+        self.machine.lock().nodes[self.node.0].clock.wall_offset_ms = 0;
+    }
+
     /// The time that a right wall clock would show.
     pub fn true_time(&self) -> Timestamp {
         Timestamp(EPOCH_MS + (self.machine.lock().now_ns / 1_000_000) as i64)

@@ -199,8 +199,8 @@ impl LogGhost {
 
     fn log_start(&mut self, start: Offset, now: Timestamp) -> Result<(), Violation> {
         check(start >= self.start, "S8", || format!("the log start fell from {} to {start}", self.start))?;
-        check(start <= self.synced, "S8", || {
-            format!("the log start {start} is beyond the synced end {}", self.synced)
+        check(start <= self.ever_synced, "S8", || {
+            format!("the log start {start} is beyond the synced end {}", self.ever_synced)
         })?;
         self.check_removal(start, now)?;
         self.start = start;

@@ -82,8 +82,8 @@ impl Ghost {
             _ => return Ok(()),
         };
         match self.logs.get_mut(&id) {
-            Some(log) => log.hear(event, strict, now),
-            None => Ok(()),
+            Some(log) if !log.deleted => log.hear(event, strict, now),
+            _ => Ok(()),
         }
     }
 }

@@ -229,7 +229,8 @@ fn refused(context: &Context, log: LogId, made: &Made, error: &AppendError) -> R
                 return Err(Violation::new("H5", message));
             }
         }
-        AppendError::LargerThanSegment { .. } => {
+        // An idempotent producer tries again, and the limit may have changed.
+        AppendError::LargerThanSegment { .. } if !made.batch.header().has_producer() => {
             for value in &made.values {
                 if let Some(sent) = ghost.sent.get_mut(value) {
                     sent.fate = Fate::Refused;

@@ -156,7 +156,7 @@ impl Worker<'_> {
             }
             Action::CreateLog => self.create_log().await,
             Action::DeleteLog => self.delete_log().await,
-            Action::Truncate => self.truncate().await,
+            Action::Truncate => self.truncate().await?,
             Action::Reopen => self.reopen().await?,
         }
         Ok(())
@@ -246,31 +246,36 @@ impl Worker<'_> {
     }
 
     /// Moves a log's end back, as replication would, into the middle of what was acknowledged too.
-    async fn truncate(&mut self) {
-        let Some(log) = self.some_log() else { return };
+    async fn truncate(&mut self) -> Result<(), Violation> {
+        let Some(log) = self.some_log() else { return Ok(()) };
         let producers: Vec<SharedProducer> =
             self.shared.producers().iter().filter(|p| of(p, log.id())).cloned().collect();
         let guard = |producer: &SharedProducer| {
             producer.lock().expect("no code panics while it holds a producer").begin()
         };
         if producers.iter().any(|p| p.lock().expect("no code panics while it holds a producer").is_busy()) {
-            return;
+            return Ok(());
         }
         // Nobody appends meanwhile, and the producers' sequences begin anew.
         producers.iter().for_each(|producer| {
             guard(producer);
         });
+        for producer in &producers {
+            producer.lock().expect("no code panics while it holds a producer").forget();
+        }
         let (start, end) = (log.start_offset(), log.end_offset());
         let to = Offset(self.rng.random_range(start.0..=end.0));
         self.with_ghost(log.id(), |ghost| ghost.expect_truncation(to));
-        let _ = log.truncate(to).await;
-        let epoch = self.shared.next_epoch();
-        self.opened.context.epoch = epoch;
+        let truncated = log.truncate(to).await.is_ok();
+        self.opened.context.epoch = self.shared.next_epoch();
         for producer in &producers {
-            let mut producer = producer.lock().expect("no code panics while it holds a producer");
-            producer.forget();
-            producer.restart();
+            producer.lock().expect("no code panics while it holds a producer").restart();
         }
+        let (start, end) = (log.start_offset(), log.end_offset());
+        if truncated && start > end {
+            return Err(Violation::new("S8", format!("{}: truncated to {end}, the log starts at {start}", log.id())));
+        }
+        Ok(())
     }
 
     /// Closes the store and opens it again within the process, if a log of it has failed or just so.
@@ -285,6 +290,8 @@ impl Worker<'_> {
         let _ = self.opened.store.close().await;
         self.wait_for_bursts().await;
         let (env, disk) = (self.env().clone(), self.opened.context.disk.clone());
+        // A store that is opened while the clock is ahead cannot tell.
+        env.reset_clock();
         self.opened = open(self.shared, &env, &disk).await?;
         Ok(())
     }
