@@ -170,7 +170,7 @@ impl FakeCluster {
     /// Makes a topic whose partitions are led by the brokers in turn.
     pub(crate) fn add_topic(&self, name: &str, partitions: i32) {
         let mut state = self.state();
-        let id = TopicId(Uuid::from_random(0x1234_5678 << 64 | state.topics.len() as u128 + 1));
+        let id = TopicId(Uuid::from_random((0x1234_5678 << 64) | (state.topics.len() as u128 + 1)));
         let brokers = state.brokers;
         let partitions =
             (0..partitions).map(|index| Partition { leader: index % brokers, ..Partition::default() });

@@ -8,12 +8,12 @@ use highwater_types::Offset;
 use highwater_wire::{ApiKey, ErrorCode};
 use std::time::Duration;
 
-/// Runs `test` against a cluster of so many brokers with a topic `t` of so many partitions.
+/// Runs `test` against a cluster of so many brokers with a topic `t` of so many partitions. Returns the hash of the run.
 fn run<F: Future<Output = ()>>(
     seed: u64,
     (brokers, partitions): (i32, i32),
     test: impl FnOnce(FakeCluster, Client<SimEnv>) -> F,
-) {
+) -> u64 {
     let simulation = Simulation::new(seed);
     let cluster = FakeCluster::start(&simulation, brokers);
     cluster.add_topic("t", partitions);
@@ -22,6 +22,7 @@ fn run<F: Future<Output = ()>>(
         let client = Client::connect(env, client_config()).await.expect("the cluster is there");
         test(cluster, client).await;
     });
+    simulation.hash()
 }
 
 fn client_config() -> ClientConfig {
@@ -175,6 +176,25 @@ fn a_cluster_that_never_answers_ends_in_timeouts() {
         let large = producer.send(ProducerRecord::new("t", vec![0; 1_000])).await;
         assert!(matches!(large, Err(ClientError::Invalid(_))));
     });
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let once = |seed| {
+        run(seed, (3, 6), |cluster, client| async move {
+            let faults = [Fault::Serve, Fault::Drop, Fault::ServeAndDrop, Fault::Serve, Fault::Silence];
+            cluster.state().produce.extend(faults);
+            let config = ProducerConfig { batch_bytes: 200, ..ProducerConfig::default() };
+            let producer = Producer::new(client, config).expect("the configuration is good");
+            for number in 0..100 {
+                let record = ProducerRecord::new("t", number.to_string());
+                drop(producer.send(record).await.expect("there is room"));
+            }
+            producer.close().await;
+        })
+    };
+    assert_eq!([1, 2, 3].map(once), [1, 2, 3].map(once));
+    assert_ne!(once(1), once(2));
 }
 
 #[test]
