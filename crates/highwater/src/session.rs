@@ -1,7 +1,7 @@
 //! How a command talks to a cluster.
 
 use crate::cli::Connection;
-use highwater_client::{Client, ClientConfig, ClientError};
+use highwater_client::{Client, ClientConfig, ClientError, TopicMetadata};
 use highwater_env_tokio::TokioEnv;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -27,6 +27,19 @@ pub fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
         let client = Client::connect(env, config).await?;
         command(client).await
     })?
+}
+
+/// What is known of a topic. A topic that is not there is an error at once: whoever mistyped its name need not wait for
+/// it to be made.
+pub async fn topic(client: &Client<TokioEnv>, name: &str) -> Result<TopicMetadata, ClientError> {
+    let refused = client.refresh(&[name], false).await?;
+    // UNKNOWN_TOPIC_OR_PARTITION; other refusals may pass.
+    if let Some(&code) = refused.get(name)
+        && code.0 == 3
+    {
+        return Err(ClientError::Refused { what: format!("topic {name}"), code, message: None });
+    }
+    client.topic(name, false).await
 }
 
 /// Whether the broker refused because the topic is there already.

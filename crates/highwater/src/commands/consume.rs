@@ -104,7 +104,7 @@ async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) 
 }
 
 async fn partitions(client: &Client<TokioEnv>, args: &ConsumeArgs) -> anyhow::Result<Vec<PartitionIndex>> {
-    let topic = client.topic(&args.topic, false).await?;
+    let topic = session::topic(client, &args.topic).await?;
     if args.partition.is_empty() {
         return Ok(topic.partitions.iter().map(|partition| partition.index).collect());
     }

@@ -171,7 +171,7 @@ async fn list(admin: &Admin<TokioEnv>, output: &Output) -> anyhow::Result<()> {
 }
 
 async fn describe(admin: &Admin<TokioEnv>, name: &str, all: bool, output: &Output) -> anyhow::Result<()> {
-    let topic = admin.client().topic(name, false).await?;
+    let topic = session::topic(admin.client(), name).await?;
     let configs = admin.describe_configs(&Resource::Topic(name.to_owned())).await?;
     let partitions = partition_rows(admin, name, &topic).await?;
     // Kafka's number for "nobody set it".
