@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod allocator;
+pub mod hex;
 pub mod mutate;
 pub mod runner;
 pub mod targets;

@@ -5,9 +5,10 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use highwater_fuzz::runner::{Budget, Failure, input, run, run_input, watch};
+use highwater_fuzz::hex::{hex, unhex};
+use highwater_fuzz::runner::{Budget, Failure, Report, input, run, run_input, watch};
 use highwater_fuzz::{Target, targets};
-use std::fmt::Write;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -18,8 +19,8 @@ use std::time::Duration;
 struct Cli {
     /// What to fuzz; everything if nothing is named.
     targets: Vec<String>,
-    /// How long each target runs.
-    #[arg(long, default_value_t = 10)]
+    /// How long the targets run, all together.
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// How many cases each target runs, whatever the time.
     #[arg(long)]
@@ -30,6 +31,9 @@ struct Cli {
     /// Runs this one case of the seed, and prints its input.
     #[arg(long)]
     case: Option<u64>,
+    /// Goes on after a failure, and prints the first one of each kind.
+    #[arg(long)]
+    keep_going: bool,
     /// Runs this file of hexadecimal digits instead, through the one target named.
     #[arg(long, conflicts_with_all = ["case", "seed", "cases"])]
     input: Option<PathBuf>,
@@ -62,10 +66,11 @@ fn main() -> Result<ExitCode> {
         let target = watched.lock().map(|name| name.clone()).unwrap_or_default();
         repeat_command(&target, seed, case)
     });
+    let share = Duration::from_secs(cli.seconds) / u32::try_from(chosen.len())?;
     let mut failed = false;
     for mut target in chosen {
         target.name().clone_into(&mut *current.lock().expect("nobody panics while holding a name"));
-        failed |= fuzz(&mut *target, seed, &cli)?;
+        failed |= fuzz(&mut *target, seed, share, &cli)?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -75,35 +80,58 @@ fn repeat_command(target: &str, seed: u64, case: u64) -> String {
 }
 
 /// Runs a target; returns whether a case went wrong.
-fn fuzz(target: &mut dyn Target, seed: u64, cli: &Cli) -> Result<bool> {
-    let (first, budget) = match (cli.case, cli.cases) {
+fn fuzz(target: &mut dyn Target, seed: u64, share: Duration, cli: &Cli) -> Result<bool> {
+    let (mut first, mut left) = match (cli.case, cli.cases) {
         (Some(case), _) => {
             println!("{}", hex(&input(target, seed, case)));
             (case, Budget::Cases(1))
         }
         (None, Some(cases)) => (0, Budget::Cases(cases)),
-        (None, None) => (0, Budget::Time(Duration::from_secs(cli.seconds))),
+        (None, None) => (0, Budget::Time(share)),
     };
-    let report = run(target, seed, first, budget);
+    let mut kinds = BTreeSet::new();
+    let (mut cases, mut time) = (0, Duration::ZERO);
+    loop {
+        let report = run(target, seed, first, left);
+        cases += report.cases;
+        time += report.time;
+        let Some(failure) = report.failure else { break };
+        // Numbers differ from case to case where the bug is the same.
+        let kind: String = failure.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        if kinds.insert(kind) {
+            print_failure(target, seed, &failure, &cli.out)?;
+        }
+        if !cli.keep_going {
+            break;
+        }
+        first += report.cases;
+        left = match left {
+            Budget::Time(limit) => Budget::Time(limit.saturating_sub(report.time)),
+            Budget::Cases(limit) => Budget::Cases(limit - report.cases),
+        };
+    }
+    let report = Report { cases, time, failure: None };
     println!("{}: seed {seed}: {report}", target.name());
-    let Some(failure) = report.failure else { return Ok(false) };
-    print_failure(target.name(), seed, &failure, &cli.out)?;
-    Ok(true)
+    Ok(!kinds.is_empty())
 }
 
-fn print_failure(target: &str, seed: u64, failure: &Failure, out: &Path) -> Result<()> {
+fn print_failure(target: &dyn Target, seed: u64, failure: &Failure, out: &Path) -> Result<()> {
+    let name = target.name();
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let path = out.join(format!("{target}-{seed}-{}.hex", failure.case));
+    let path = out.join(format!("{name}-{seed}-{}.hex", failure.case));
     std::fs::write(&path, hex(&failure.input)).with_context(|| path.display().to_string())?;
-    println!("{target}: FAILED: {}", failure.message);
-    println!("  input:  {} ({} bytes)", path.display(), failure.input.len());
-    println!("  repeat: {}", repeat_command(target, seed, failure.case));
+    println!("{name}: FAILED: {}", failure.message);
+    println!("  which is: {}", target.describe(&failure.input));
+    println!("  input:    {}", path.display());
+    println!("  repeat:   {}", repeat_command(name, seed, failure.case));
     Ok(())
 }
 
 fn run_file(target: &mut dyn Target, path: &Path) -> Result<ExitCode> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    match run_input(target, 0, &unhex(&text)?) {
+    let input = unhex(&text)?;
+    println!("{}: {}", target.name(), target.describe(&input));
+    match run_input(target, 0, &input) {
         Ok(()) => {
             println!("{}: does well", target.name());
             Ok(ExitCode::SUCCESS)
@@ -113,21 +141,4 @@ fn run_file(target: &mut dyn Target, path: &Path) -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    ensure!(digits.len().is_multiple_of(2), "an odd number of digits");
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).context("not hexadecimal"))
-        .collect()
 }

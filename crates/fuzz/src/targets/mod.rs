@@ -1,7 +1,9 @@
 //! What is fuzzed.
 
+mod config;
 mod metadata;
 mod records;
+mod store;
 mod wire;
 
 use highwater_env::Rng;
@@ -17,6 +19,16 @@ pub trait Target {
     /// Makes checksums of a damaged input right again, so that the code behind them is reached.
     fn repair(&self, _input: &mut Vec<u8>) {}
 
+    /// What an input stands for, for people.
+    fn describe(&self, input: &[u8]) -> String {
+        format!("{} bytes", input.len())
+    }
+
+    /// How many cases the tests run: enough to find what breaks at once.
+    fn test_cases(&self) -> u64 {
+        2_000
+    }
+
     /// Runs the code under test. It may refuse the input in any way but a panic; an error is a broken property.
     fn run(&mut self, input: &[u8]) -> Result<(), String>;
 }
@@ -29,21 +41,23 @@ pub fn all() -> Vec<Box<dyn Target>> {
         Box::new(records::Batches),
         Box::new(records::Compressed),
         Box::new(metadata::Frames),
+        Box::new(config::Config),
+        Box::new(store::Stores::new()),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::all;
+    use crate::hex::unhex;
     use crate::runner::{Budget, input, run, run_input};
-
-    /// Enough to find what breaks at once; `cargo xtask fuzz` runs for longer.
-    const CASES: u64 = 3_000;
+    use std::path::Path;
 
     #[test]
     fn nothing_breaks_at_once() {
         for mut target in all() {
-            let report = run(&mut *target, 1, 0, Budget::Cases(CASES));
+            let cases = Budget::Cases(target.test_cases());
+            let report = run(&mut *target, 1, 0, cases);
             assert_eq!(report.failure, None, "{}", target.name());
         }
     }
@@ -51,11 +65,29 @@ mod tests {
     #[test]
     fn cases_repeat() {
         for mut target in all() {
-            for case in 0..50 {
+            for case in 0..20 {
                 let once = input(&mut *target, 3, case);
                 assert_eq!(once, input(&mut *target, 3, case), "{} {case}", target.name());
                 assert_eq!(run_input(&mut *target, case, &once), Ok(()), "{} {case}", target.name());
             }
         }
+    }
+
+    /// Files are named by their target: `store-....hex`.
+    #[test]
+    fn what_once_failed_does_well() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let mut targets = all();
+            let target =
+                targets.iter_mut().find(|target| name.starts_with(target.name())).expect("a target's name");
+            let input = unhex(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(run_input(&mut **target, 0, &input), Ok(()), "{name}");
+            files += 1;
+        }
+        assert!(files > 0);
     }
 }
