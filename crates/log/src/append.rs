@@ -104,7 +104,10 @@ impl<E: Env> Log<E> {
         let mut guard = self.0.appender.lock().await;
         let appender = &mut *guard;
         self.ensure_open()?;
-        self.mend(appender).await?;
+        // What is rare is boxed: callers keep the future of every append.
+        if appender.tail_uncertain {
+            Box::pin(self.mend(appender)).await?;
+        }
         let header = batch.header();
         let log_time = appender.config.timestamp_type == TimestampType::LogAppendTime;
         let append_time = log_time.then_some(now);
@@ -117,10 +120,10 @@ impl<E: Env> Log<E> {
         let size = self.check_size(appender, header, base_offset)?;
         let end_offset = base_offset.plus(i64::from(header.last_offset_delta) + 1);
         if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            self.begin_epoch(epoch, base_offset).await?;
+            Box::pin(self.begin_epoch(epoch, base_offset)).await?;
         }
         if appender.roll_due(size, end_offset, now) {
-            self.roll(appender, now).await?;
+            Box::pin(self.roll(appender, now)).await?;
         }
         let assigned = batch.assigned(base_offset, epoch, append_time);
         if mutant!("pid-mutate-early") {
@@ -131,7 +134,7 @@ impl<E: Env> Log<E> {
         let written =
             appender.file.write_at(u64::from(appender.position), Vec::from(assigned.buffers())).await;
         if let Err(error) = written {
-            return Err(self.append_failed(appender, error).await);
+            return Err(Box::pin(self.append_failed(appender, error)).await);
         }
         appender.tail_uncertain = false;
         self.appended(appender, assigned.header(), size, now);

@@ -79,6 +79,7 @@ impl<E: Env> Log<E> {
         at_least_one: bool,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
         let query = Query { from, up_to, max_bytes, at_least_one };
+        let mut failure = None;
         for _ in 0..ATTEMPTS {
             let source = match self.plan(&query)? {
                 Plan::Nothing => return Ok(ReadSlice::Checked(Bytes::new())),
@@ -94,15 +95,39 @@ impl<E: Env> Log<E> {
                     }
                 }
             };
-            match self.read_source(&query, &source).await? {
-                Outcome::Found(bytes) => return Ok(ReadSlice::Checked(bytes)),
-                Outcome::Broken => self.examine(&source).await?,
+            match self.read_source(&query, &source).await {
+                Ok(Outcome::Found(bytes)) => return Ok(ReadSlice::Checked(bytes)),
+                Ok(Outcome::Broken) => self.examine(&source).await?,
+                Err(error) => {
+                    // A bad sector is damage like any other, if it stays bad.
+                    tracing::warn!(log = %self.id(), %error, "cannot read a segment");
+                    self.examine(&source).await?;
+                    failure = Some(error);
+                }
             }
         }
-        Err(ReadError::Io(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the segment does not check out, though a second look found no damage",
-        )))
+        Err(ReadError::Io(failure.unwrap_or_else(|| {
+            let text = "the segment does not check out, though another look found no damage";
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })))
+    }
+
+    /// [`Log::read`] where the answer needs no look at the disk; None where it does.
+    pub fn read_at_once(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Option<Result<ReadSlice<FileOf<E>>, ReadError>> {
+        match self.plan(&Query { from, up_to, max_bytes, at_least_one }) {
+            Ok(Plan::Nothing) => Some(Ok(ReadSlice::Checked(Bytes::new()))),
+            Ok(Plan::Window { file, position, length }) => {
+                Some(Ok(ReadSlice::Verified { file, position: u64::from(position), length: length as usize }))
+            }
+            Ok(Plan::Active(_) | Plan::Sealed { .. }) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// [`Log::read`] that always gives bytes.
@@ -253,7 +278,7 @@ impl<E: Env> Log<E> {
     async fn rescan_sealed(&self, sealed: &Arc<Sealed>, file: &FileOf<E>) -> io::Result<Arc<Index>> {
         let summary = &sealed.summary;
         let interval = self.config().index_interval_bytes;
-        let scan = scan_segment(file, summary.base, summary.end, summary.size, interval, |_| {}).await?;
+        let scan = scan_segment(file, summary.base, summary.end, summary.size, interval, |_| {}).await;
         self.note_damage(&scan.damaged);
         let index = Arc::new(Index { summary: *summary, entries: scan.index.finish().entries });
         if let Err(error) = self.store_index(&index).await {
@@ -325,7 +350,7 @@ impl<E: Env> Log<E> {
             return Ok(());
         }
         let interval = self.config().index_interval_bytes;
-        let scan = scan_segment(&source.file, source.base, source.end, source.size, interval, |_| {}).await?;
+        let scan = scan_segment(&source.file, source.base, source.end, source.size, interval, |_| {}).await;
         let mut view = lock(&self.0.view);
         if view.generation == source.generation {
             if view.active.index.summary().base == source.base {

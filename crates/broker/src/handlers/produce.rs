@@ -219,7 +219,8 @@ async fn check<E: Env>(
     let rules = topic.at(context.version(), now);
     let batch = if topic.is_heavy(records.len()) {
         let (rules, compression) = (rules, topic.compression);
-        context.shared.env.compute(move || check_and_convert(records, rules, compression)).await?
+        // Boxed because it is rare: the future of every request would have room for it.
+        Box::pin(context.shared.env.compute(move || check_and_convert(records, rules, compression))).await?
     } else {
         check_and_convert(records, rules, topic.compression)?
     };
