@@ -28,7 +28,7 @@ use highwater_metadata::{
     RefusalCode, encode,
 };
 use highwater_records::{Batch, BatchBuilder, BatchError, Codec};
-use highwater_types::{BrokerId, ClusterId, LeaderEpoch, LogId, Offset, TopicId, Uuid};
+use highwater_types::{BrokerId, ClusterId, LeaderEpoch, LogId, Offset, TopicId, Uuid, mutant};
 use rand::Rng as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedMutexGuard, oneshot};
@@ -262,7 +262,9 @@ impl<E: Env> Inner<E> {
                 return Err(CommitError::Append(error));
             }
         };
-        self.log.wait_synced(appended.end_offset).await.map_err(CommitError::Sync)?;
+        if !mutant!("ctrl-ack-unsynced") {
+            self.log.wait_synced(appended.end_offset).await.map_err(CommitError::Sync)?;
+        }
         self.configure_logs(&next, &changes).await;
         self.directory.publish(Arc::clone(&next), &self.store);
         for change in &changes {

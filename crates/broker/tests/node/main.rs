@@ -10,6 +10,7 @@ mod admin;
 mod connections;
 mod fetching;
 mod metadata;
+mod metadata_crashes;
 mod metadata_log;
 mod offsets;
 mod producing;
