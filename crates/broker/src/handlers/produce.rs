@@ -18,7 +18,7 @@ use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
-use highwater_types::{Offset, PartitionIndex, Timestamp};
+use highwater_types::{Offset, PartitionIndex, Timestamp, mutant};
 use highwater_wire::messages::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -58,7 +58,7 @@ async fn produce<E: Env>(context: Context<E>, request: ProduceRequest, charge: O
     let mut waits = appends.waits;
     // The batches are written: their bytes are needed no more, and the next request may come.
     drop((hold, charge));
-    if acks == ACKS_ALL {
+    if acks == ACKS_ALL && !mutant!("ack-before-isr") {
         wait(&context, &mut waits, timeout).await;
     }
     for appended in &waits {
@@ -197,7 +197,10 @@ impl<E: Env> Appends<'_, E> {
             log: partition.id(),
             end: appended.end_offset,
             waiting: Waiting::new(Arc::clone(partition.progress()), appended.end_offset),
-            outcome: if self.acks == ACKS_ALL { Poll::Pending } else { Poll::Ready(Ok(())) },
+            outcome: match self.acks {
+                ACKS_ALL if !mutant!("ack-before-isr") => Poll::Pending,
+                _ => Poll::Ready(Ok(())),
+            },
         });
         Ok(PartitionProduceResponse {
             index: data.index,

@@ -14,3 +14,4 @@ mod metadata_crashes;
 mod metadata_log;
 mod offsets;
 mod producing;
+mod record_crashes;

@@ -9,7 +9,7 @@ use crate::progress::{Stopped, Waiting};
 use crate::response::FileOf;
 use highwater_env::Env;
 use highwater_log::{ReadError, ReadSlice};
-use highwater_types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use highwater_types::{LeaderEpoch, Offset, PartitionIndex, TopicId, mutant};
 use highwater_wire::messages::{FetchPartition, FetchRequest, LeaderIdAndEpoch, PartitionData};
 use highwater_wire::{ErrorCode, Str};
 use smallvec::SmallVec;
@@ -193,6 +193,7 @@ impl<E: Env> Reading<E> {
             aborted_transactions: self.committed.then(Vec::new),
             ..PartitionData::default()
         };
+        let end = if mutant!("hw-read-twice") { partition.log().end_offset() } else { end };
         if part.offset == end && part.offset >= data.log_start_offset {
             // What was durable can still be read; what comes after it never will.
             data.error_code = stopped.map_or(ErrorCode::NONE, errors::of_stopped);
