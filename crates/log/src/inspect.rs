@@ -108,16 +108,16 @@ async fn inspect_batches<F: File>(
     let mut next = base;
     loop {
         let position = scanner.position();
-        let found = match scanner.next(true).await? {
+        let found = match scanner.next(true).await {
             Scanned::End => return Ok(true),
             Scanned::Batch(header) => {
                 let expected = (header.base_offset != next).then_some(next);
                 next = header.next_offset();
                 Found::Batch { position, header, expected }
             }
-            Scanned::Broken => {
+            Scanned::Broken | Scanned::Unreadable => {
                 let anywhere = base..Offset(i64::MAX);
-                let behind = find_batch(file, position, limit, anywhere, limit).await?;
+                let behind = find_batch(file, position, limit, anywhere, limit).await;
                 let end = behind.map_or(limit, |(position, _)| position);
                 scanner.seek(end);
                 Found::Damage { position, bytes: end - position }

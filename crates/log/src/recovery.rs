@@ -231,7 +231,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             self.report.bad_segment_headers += 1;
         }
         let limit = bounded_length(length)?;
-        let scan = scan_segment(&file, base, end, limit, self.hint.interval, |_| {}).await?;
+        let scan = scan_segment(&file, base, end, limit, self.hint.interval, |_| {}).await;
         for range in scan.damaged {
             self.damage(range);
         }

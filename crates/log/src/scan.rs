@@ -16,6 +16,11 @@ pub(crate) const TAIL_SEARCH_BYTES: u32 = 4 << 20;
 /// Where the checksummed part of a batch begins.
 const CHECKED_FROM: u32 = 21;
 
+/// How often a read that failed is tried before its bytes count as unreadable.
+const READ_ATTEMPTS: usize = 4;
+/// What is read at a time where larger reads fail.
+const SECTOR_BYTES: u32 = 4096;
+
 /// Goes over the batches of a file.
 pub(crate) struct Scanner<F> {
     file: F,
@@ -32,6 +37,8 @@ pub(crate) enum Scanned {
     Batch(BatchHeader),
     /// Something else; the scanner stays.
     Broken,
+    /// Bytes that cannot be read, though it was tried again; the scanner stays.
+    Unreadable,
     /// Nothing: the limit is reached.
     End,
 }
@@ -51,7 +58,17 @@ impl<F: File> Scanner<F> {
     }
 
     /// Takes the next batch. Its checksum is computed if `check` says so.
-    pub(crate) async fn next(&mut self, check: bool) -> io::Result<Scanned> {
+    pub(crate) async fn next(&mut self, check: bool) -> Scanned {
+        match self.take(check).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(path = %self.file.path().display(), %error, "cannot read a segment");
+                Scanned::Unreadable
+            }
+        }
+    }
+
+    async fn take(&mut self, check: bool) -> io::Result<Scanned> {
         if self.position >= self.limit {
             return Ok(Scanned::End);
         }
@@ -94,13 +111,25 @@ impl<F: File> Scanner<F> {
         let held = self.buffer_at..self.buffer_at + self.buffer.len() as u32;
         if at < held.start || at + length > held.end {
             let wanted = length.max(CHUNK_BYTES).min(self.limit - at);
-            self.buffer = self.file.read_at(u64::from(at), wanted as usize).await?;
+            self.buffer = read_stubbornly(&self.file, at, wanted, length).await?;
             self.buffer_at = at;
         }
         let start = (at - self.buffer_at) as usize;
         let end = start + length as usize;
         Ok((end <= self.buffer.len()).then(|| self.buffer.slice(start..end)))
     }
+}
+
+/// Reads `wanted` bytes, or at least `needed` of them where a bad sector lies behind those.
+async fn read_stubbornly<F: File>(file: &F, at: u32, wanted: u32, needed: u32) -> io::Result<Bytes> {
+    let mut result = file.read_at(u64::from(at), wanted as usize).await;
+    for _ in 1..READ_ATTEMPTS {
+        if result.is_ok() {
+            break;
+        }
+        result = file.read_at(u64::from(at), needed as usize).await;
+    }
+    result
 }
 
 /// What a scan of a part of a segment that must be whole found.
@@ -121,14 +150,14 @@ pub(crate) async fn scan_segment<F: File>(
     limit: u32,
     interval: u32,
     mut each: impl FnMut(&BatchHeader) + Send,
-) -> io::Result<SegmentScan> {
+) -> SegmentScan {
     let first = crate::files::SEGMENT_HEADER_BYTES;
     let mut scan = SegmentScan { index: IndexBuilder::new(base), damaged: Vec::new() };
     let mut scanner = Scanner::new(file.clone(), first, limit);
     let (mut at, mut epoch, mut landmark) = (base, LeaderEpoch::NONE, true);
     while at < end {
         let position = scanner.position();
-        match scanner.next(true).await? {
+        match scanner.next(true).await {
             Scanned::Batch(header) if follows(&header, at, end, epoch) => {
                 scan.index.push_at(&header, position, interval, landmark);
                 (at, epoch, landmark) = (header.next_offset(), header.leader_epoch, false);
@@ -136,7 +165,7 @@ pub(crate) async fn scan_segment<F: File>(
             }
             _ => {
                 let wanted = at.next()..end;
-                let Some((position, next)) = find_batch(file, position, limit, wanted, limit).await? else {
+                let Some((position, next)) = find_batch(file, position, limit, wanted, limit).await else {
                     scan.damaged.push(at..end);
                     break;
                 };
@@ -146,7 +175,7 @@ pub(crate) async fn scan_segment<F: File>(
             }
         }
     }
-    Ok(scan)
+    scan
 }
 
 /// Whether a batch may stand at offset `at` of a log that goes to `end` and has reached `epoch`.
@@ -166,54 +195,57 @@ pub(crate) async fn find_batch<F: File>(
     limit: u32,
     offsets: Range<Offset>,
     search_bytes: u32,
-) -> io::Result<Option<(u32, Offset)>> {
+) -> Option<(u32, Offset)> {
     let search_end = limit.min(position.saturating_add(search_bytes));
-    let head = file.read_at(u64::from(position), HEADER_BYTES).await?;
-    if let Ok(header) = BatchHeader::parse(&head) {
-        let next = u64::from(position) + header.size_bytes() as u64;
-        if let Some(next) = u32::try_from(next).ok().filter(|&next| next < search_end)
-            && let Some(base) = batch_at(file, next, limit, &offsets).await?
-        {
-            return Ok(Some((next, base)));
-        }
+    if let Ok(head) = read_stubbornly(file, position, HEADER_BYTES as u32, HEADER_BYTES as u32).await
+        && let Ok(header) = BatchHeader::parse(&head)
+        && let Ok(next) = u32::try_from(u64::from(position) + header.size_bytes() as u64)
+        && next < search_end
+        && let Some(base) = batch_at(file, next, limit, &offsets).await
+    {
+        return Some((next, base));
     }
-    let mut chunk_at = position + 1;
-    while chunk_at < search_end {
-        // Chunks overlap by a header, so that one that straddles them is seen.
-        let length = (CHUNK_BYTES + HEADER_BYTES as u32).min(limit - chunk_at);
-        let chunk = file.read_at(u64::from(chunk_at), length as usize).await?;
-        let starts = chunk.len().saturating_sub(HEADER_BYTES - 1).min(CHUNK_BYTES as usize);
+    let mut at = position + 1;
+    let mut length = CHUNK_BYTES;
+    while at < search_end {
+        // Pieces overlap by a header, so that one that straddles them is seen.
+        let read = (length + HEADER_BYTES as u32).min(limit - at);
+        let Ok(chunk) = read_stubbornly(file, at, read, read).await else {
+            if length > SECTOR_BYTES {
+                length = SECTOR_BYTES;
+            } else {
+                at = at.saturating_add(SECTOR_BYTES - at % SECTOR_BYTES);
+            }
+            continue;
+        };
+        let starts = chunk.len().saturating_sub(HEADER_BYTES - 1).min(length as usize);
         for start in 0..starts {
             if may_be_header(&chunk[start..start + HEADER_BYTES], &offsets) {
-                let at = chunk_at + start as u32;
-                if let Some(base) = batch_at(file, at, limit, &offsets).await? {
-                    return Ok(Some((at, base)));
+                let found = at + start as u32;
+                if let Some(base) = batch_at(file, found, limit, &offsets).await {
+                    return Some((found, base));
                 }
             }
         }
-        chunk_at = chunk_at.saturating_add(CHUNK_BYTES);
+        at = at.saturating_add(length);
+        length = CHUNK_BYTES;
     }
-    Ok(None)
+    None
 }
 
 /// The base offset of the batch at a position, if there is one within `offsets`, and another or the end behind it.
-async fn batch_at<F: File>(
-    file: &F,
-    position: u32,
-    limit: u32,
-    offsets: &Range<Offset>,
-) -> io::Result<Option<Offset>> {
+async fn batch_at<F: File>(file: &F, position: u32, limit: u32, offsets: &Range<Offset>) -> Option<Offset> {
     let mut scanner = Scanner::new(file.clone(), position, limit);
-    let Scanned::Batch(header) = scanner.next(true).await? else { return Ok(None) };
+    let Scanned::Batch(header) = scanner.next(true).await else { return None };
     if !offsets.contains(&header.base_offset) {
-        return Ok(None);
+        return None;
     }
-    let followed = match scanner.next(false).await? {
+    let followed = match scanner.next(false).await {
         Scanned::End => true,
         Scanned::Batch(next) => next.base_offset == header.next_offset(),
-        Scanned::Broken => header.next_offset() >= offsets.end,
+        Scanned::Broken | Scanned::Unreadable => header.next_offset() >= offsets.end,
     };
-    Ok(followed.then_some(header.base_offset))
+    followed.then_some(header.base_offset)
 }
 
 /// A cheap look at bytes that may be a batch's header.

@@ -7,7 +7,7 @@ use crate::epochs::{Epochs, LEADER_EPOCHS};
 use crate::files::{LogFile, SEGMENT_HEADER_BYTES, producers_name, segment_name};
 use crate::index::Summary;
 use crate::producers::Producers;
-use crate::scan::{Scanned, Scanner};
+use crate::scan::{Scanned, Scanner, find_batch, follows};
 use crate::segment::Sealed;
 use highwater_env::{Disk, Env, File, OpenMode};
 use highwater_records::BatchHeader;
@@ -48,7 +48,7 @@ impl Fold {
             if segment.summary.end > producers_from || epochs_missing {
                 let path = segment.path(&recovery.dir);
                 let file = recovery.disk().open(&path, OpenMode::Read).await?;
-                fold_headers(&file, &segment.summary, |header| fold.take(header)).await?;
+                fold_headers(&file, &segment.summary, |header| fold.take(header)).await;
             }
         }
         Ok(fold)
@@ -111,7 +111,7 @@ pub(crate) async fn rebuild_producers<E: Env>(
                 producers.record(header, now);
             }
         };
-        fold_headers(&file, summary, replay).await?;
+        fold_headers(&file, summary, replay).await;
     }
     Ok(producers)
 }
@@ -142,18 +142,25 @@ async fn newest_of<D: Disk>(
     Ok((Offset::ZERO, Producers::default()))
 }
 
-/// Calls `each` for the headers of a segment; stops at the first that is none, which readers report as damage.
-async fn fold_headers<F: File>(
-    file: &F,
-    summary: &Summary,
-    mut each: impl FnMut(&BatchHeader),
-) -> io::Result<()> {
+/// Calls `each` for the headers of a segment. Passes over what is none, which readers report as damage.
+async fn fold_headers<F: File>(file: &F, summary: &Summary, mut each: impl FnMut(&BatchHeader)) {
     let mut scanner = Scanner::new(file.clone(), SEGMENT_HEADER_BYTES, summary.size);
-    while let Scanned::Batch(header) = scanner.next(false).await? {
-        if header.next_offset() > summary.end {
-            break;
+    let mut at = summary.base;
+    while at < summary.end {
+        let position = scanner.position();
+        match scanner.next(false).await {
+            Scanned::Batch(header) if follows(&header, at, summary.end, LeaderEpoch::NONE) => {
+                each(&header);
+                at = header.next_offset();
+            }
+            Scanned::End => break,
+            _ => {
+                let wanted = at.next()..summary.end;
+                let next = find_batch(file, position, summary.size, wanted, summary.size).await;
+                let Some((position, base)) = next else { break };
+                scanner.seek(position);
+                at = base;
+            }
         }
-        each(&header);
     }
-    Ok(())
 }

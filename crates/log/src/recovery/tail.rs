@@ -115,7 +115,7 @@ impl<E: Env> Recovery<'_, E> {
         let mut scanner = Scanner::new(file.clone(), SEGMENT_HEADER_BYTES.min(length), length);
         loop {
             let position = scanner.position();
-            let found = scanner.next(true).await?;
+            let found = scanner.next(true).await;
             match found {
                 Scanned::End => break,
                 Scanned::Batch(batch) if batch.base_offset >= next => break,
@@ -140,7 +140,7 @@ impl<E: Env> Recovery<'_, E> {
                 }
                 _ if progress.at < mark.proven => {
                     let wanted = progress.at.next()..mark.proven.next().min(next);
-                    match find_batch(&file, position, length, wanted, length).await? {
+                    match find_batch(&file, position, length, wanted, length).await {
                         Some((position, base)) => {
                             self.damage(progress.at..base);
                             scanner.seek(position);
@@ -149,8 +149,10 @@ impl<E: Env> Recovery<'_, E> {
                         None => break,
                     }
                 }
+                // What cannot be read may be what was acknowledged last: no reason to cut it.
+                Scanned::Unreadable => return Err(unreadable(base, position)),
                 _ => {
-                    self.cut_tail(&file, position, length, progress.at).await?;
+                    self.cut_tail(&file, position, length, progress.at).await;
                     progress.cut = true;
                     break;
                 }
@@ -170,13 +172,12 @@ impl<E: Env> Recovery<'_, E> {
     }
 
     /// Notes a cut, and whether what stands behind it looks like batches of this log.
-    async fn cut_tail(&mut self, file: &FileOf<E>, position: u32, length: u32, at: Offset) -> io::Result<()> {
+    async fn cut_tail(&mut self, file: &FileOf<E>, position: u32, length: u32, at: Offset) {
         self.report.cut_bytes += u64::from(length - position);
         let wanted = at.next()..Offset(at.0.saturating_add(i64::from(i32::MAX)));
-        if find_batch(file, position, length, wanted, TAIL_SEARCH_BYTES).await?.is_some() {
+        if find_batch(file, position, length, wanted, TAIL_SEARCH_BYTES).await.is_some() {
             self.report.batches_behind_cut = true;
         }
-        Ok(())
     }
 
     /// Notes that a whole segment is cut, because what came before it is missing.
@@ -185,9 +186,14 @@ impl<E: Env> Recovery<'_, E> {
         let length = bounded_length(file.len().await?)?;
         self.report.cut_bytes += u64::from(length.saturating_sub(SEGMENT_HEADER_BYTES));
         let mut scanner = Scanner::new(file, SEGMENT_HEADER_BYTES.min(length), length);
-        if let Scanned::Batch(batch) = scanner.next(true).await? {
+        if let Scanned::Batch(batch) = scanner.next(true).await {
             self.report.batches_behind_cut |= batch.base_offset >= at;
         }
         Ok(())
     }
+}
+
+fn unreadable(base: Offset, position: u32) -> io::Error {
+    let text = format!("position {position} of segment {base}, beyond the proven mark, cannot be read");
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
