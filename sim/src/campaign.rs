@@ -32,6 +32,8 @@ pub struct Failed {
     pub regime: Regime,
     /// Why.
     pub failure: Failure,
+    /// The newest events before it.
+    pub events: Vec<String>,
 }
 
 /// What a campaign adds up to.
@@ -72,7 +74,7 @@ impl Campaign {
                         }
                         let seed = self.first_seed.wrapping_add(number);
                         let outcome = logs::run(seed, self.regime, None);
-                        let repeated = number % REPEAT_ONE_IN == 0;
+                        let repeated = number.is_multiple_of(REPEAT_ONE_IN);
                         let same = !repeated || logs::run(seed, self.regime, None).hash == outcome.hash;
                         outcomes
                             .lock()
@@ -108,7 +110,7 @@ impl Summary {
             *self.reached.entry(mark).or_default() += count;
         }
         if let Some(failure) = outcome.failure {
-            self.failed.push(Failed { seed: outcome.seed, regime, failure });
+            self.failed.push(Failed { seed: outcome.seed, regime, failure, events: outcome.events });
         }
     }
 
@@ -173,30 +175,27 @@ impl Failed {
     /// The seed, the broken property, the newest events, and the command that repeats it.
     pub fn report(&self, mutant: Option<&str>) -> String {
         let mutant = mutant.map(|id| format!(" --mutant {id}")).unwrap_or_default();
-        format!(
-            "{}\nrepeat it with: highwater-sim replay {} --regime {}{mutant}",
-            self.told(),
-            self.seed,
-            self.regime
-        )
+        let mut out = self.headline();
+        for event in &self.events {
+            let _ = write!(out, "\n  {event}");
+        }
+        let (seed, regime) = (self.seed, self.regime);
+        let _ = write!(out, "\nrepeat it with: highwater-sim replay {seed} --regime {regime}{mutant}");
+        out
     }
 
     /// The failure's first words: the property, if it is one.
     pub fn checker(&self) -> &'static str {
         match &self.failure {
-            Failure::Violation { violation, .. } => violation.property,
+            Failure::Violation(violation) => violation.property,
             Failure::Panic { .. } => "panic",
             Failure::Deadlock { .. } => "deadlock",
             Failure::TooLong { .. } => "livelock",
         }
     }
 
-    fn told(&self) -> String {
-        format!("seed {} ({} disk) violates {}", self.seed, self.regime, self.failure)
-    }
-
-    /// [`Failed::report`] in one line.
+    /// The seed and the broken property, in one line.
     pub fn headline(&self) -> String {
-        self.told().lines().next().unwrap_or_default().to_owned()
+        format!("seed {} ({} disk) violates {}", self.seed, self.regime, self.failure)
     }
 }

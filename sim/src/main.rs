@@ -147,6 +147,10 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
         println!("nothing failed");
         return Ok(ExitCode::SUCCESS);
     };
-    println!("{}", Failed { seed: replay.seed, regime, failure }.report(replay.mutant.as_deref()));
+    println!(
+        "{}",
+        Failed { seed: replay.seed, regime, failure, events: outcome.events }
+            .report(replay.mutant.as_deref())
+    );
     Ok(ExitCode::FAILURE)
 }

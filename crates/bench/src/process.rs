@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,16 +12,18 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server that was started here, and is killed when dropped.
 pub struct Server {
     child: Child,
+    log: PathBuf,
     started: Instant,
 }
 
 impl Server {
-    /// Starts it. What it logs goes to this process's standard error.
-    pub fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+    /// Starts it. What it prints as errors goes to the file `log`.
+    pub fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
+        let errors = fs::File::create(&log).with_context(|| log.display().to_string())?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
-        Ok(Self { child, started })
+        Ok(Self { child, log, started })
     }
 
     /// Its process's number.
@@ -36,7 +39,10 @@ impl Server {
     /// Fails if the process has ended by itself.
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
-            Some(status) => anyhow::bail!("the server ended by itself: {status}"),
+            Some(status) => {
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                anyhow::bail!("the server ended by itself: {status}\n{}", log.trim_end())
+            }
             None => Ok(()),
         }
     }

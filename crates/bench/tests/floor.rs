@@ -21,6 +21,7 @@ fn check(durability: &str, reading: &str, batch_bytes: usize) {
             .args(["--listen", &server.to_string(), "--durability", durability, "--reading", reading])
             .args(["--partitions", &PARTITIONS.to_string(), "--dir"])
             .arg(&dir),
+        dir.join("server.log"),
     )
     .unwrap();
     wait_until_ready(server, false, || floor.check_running()).unwrap();

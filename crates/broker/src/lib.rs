@@ -1,9 +1,9 @@
 //! The node: drives the pure cores over an environment.
 //!
-//! A [`Node`] opens the store of its disk, replays the cluster's metadata, and serves Kafka's protocol. A connection is
-//! one task ([`connection`]); a request goes from its bytes to the handler of its API ([`dispatch`], [`handlers`]) without
-//! a hop to another task; partitions ([`partition`]) tell who waits for them once per group commit. The metadata changes
-//! in one place ([`cluster`]) and is looked up in another ([`directory`]).
+//! A [`Node`] opens the store of its disk, replays the cluster's metadata, and serves Kafka's protocol. A connection
+//! is one task ([`connection`]); a request goes from its bytes to the handler of its API ([`dispatch`], [`handlers`])
+//! without a hop to another task; partitions ([`partition`]) tell who waits for them once per group commit. The
+//! metadata changes in one place ([`cluster`]) and is looked up in another ([`directory`]).
 //!
 //! Architecture invariant: nothing here names an operating system, a runtime or a clock; all of it comes in as
 //! [`Env`](highwater_env::Env). Bytes from outside never panic a node, and no size they declare is believed before

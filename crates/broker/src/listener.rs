@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long no connection is taken after one could not be: the process is out of descriptors, most likely, and trying at
-/// once again would take the processor from those that could free some.
+/// How long no connection is taken after one could not be: the process is out of descriptors, most likely, and trying
+/// at once again would take the processor from those that could free some.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes connections until the task is aborted.

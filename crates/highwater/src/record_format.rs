@@ -120,7 +120,7 @@ fn write_headers(record: &ConsumedRecord, out: &mut impl Write) -> io::Result<()
 mod tests {
     use super::*;
     use highwater_records::Header;
-    use highwater_types::{Offset, PartitionIndex, Timestamp};
+    use highwater_types::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
     fn check(format: &str, expected: &str) {
         let record = ConsumedRecord {
@@ -128,6 +128,7 @@ mod tests {
             partition: PartitionIndex(2),
             offset: Offset(41),
             timestamp: Timestamp(7),
+            leader_epoch: LeaderEpoch(0),
             key: None,
             value: Some("hello".into()),
             headers: vec![

@@ -26,6 +26,7 @@ impl SimDisk {
             rates: FaultRates::default(),
             rules: Vec::new(),
             counts: FaultCounts::new(),
+            dishonest: false,
             capacity: None,
             open: BTreeMap::new(),
             locks: BTreeMap::new(),
@@ -149,6 +150,7 @@ impl SimDisk {
         let flipped = inner.state.file_mut(ino).is_ok_and(|file| file.flip_bit(position, bit));
         if flipped {
             inner.count("bit rot");
+            inner.dishonest = true;
         }
         flipped
     }
@@ -160,6 +162,7 @@ impl SimDisk {
         let broken = inner.state.file_mut(ino).is_ok_and(|file| file.break_sector(position));
         if broken {
             inner.count("bad sector");
+            inner.dishonest = true;
         }
         broken
     }
@@ -216,6 +219,12 @@ impl SimDisk {
         let inner = self.shared.lock();
         let file = inner.state.lookup(path).and_then(|ino| inner.state.file(ino));
         file.map(|file| file.pending.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether the disk ever lost or changed what an honest one keeps: bit rot, dead sectors, lost and misdirected
+    /// writes.
+    pub fn was_dishonest(&self) -> bool {
+        self.shared.lock().dishonest
     }
 
     /// How often each fault was injected.

@@ -57,6 +57,8 @@ struct Inner {
     rates: FaultRates,
     rules: Vec<Rule>,
     counts: FaultCounts,
+    /// A sync reported success for what never reached the disk, or something durable was changed.
+    dishonest: bool,
     capacity: Option<u64>,
     open: BTreeMap<Ino, usize>,
     locks: BTreeMap<Ino, u64>,
@@ -200,6 +202,7 @@ impl Inner {
                 }
                 Fault::LostWrite | Fault::Misdirected | Fault::LateSync => {
                     self.state.take_dir_ops(ino, upto);
+                    self.dishonest = true;
                     return Ok(());
                 }
                 _ => {}
@@ -242,11 +245,13 @@ impl Inner {
                 self.lose_pages(ino, upto, false)?;
                 self.state.file_mut(ino)?.late_error = true;
                 self.count("sync success, data lost");
+                self.dishonest = true;
                 Ok(())
             }
             Some(Fault::LostWrite) => {
                 self.lose_pages(ino, upto, true)?;
                 self.count("lost write");
+                self.dishonest = true;
                 Ok(())
             }
             Some(Fault::Misdirected) => self.misdirect(ino, upto),
@@ -303,6 +308,7 @@ impl Inner {
             state.file_mut(target)?.overwrite_durable(page, content);
         }
         self.count("misdirected write");
+        self.dishonest = true;
         Ok(())
     }
 

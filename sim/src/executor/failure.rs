@@ -31,12 +31,7 @@ impl std::error::Error for Violation {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// A checker found a broken promise.
-    Violation {
-        /// Which.
-        violation: Violation,
-        /// The events before it.
-        events: Vec<String>,
-    },
+    Violation(Violation),
     /// A task panicked.
     Panic {
         /// Its node.
@@ -72,10 +67,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Violation { violation, events } => {
-                write!(f, "{violation}")?;
-                events.iter().try_for_each(|event| write!(f, "\n  {event}"))
-            }
+            Self::Violation(violation) => violation.fmt(f),
             Self::Panic { node, task, message } => write!(f, "task {task} of {node} panicked: {message}"),
             Self::Deadlock { parked } => write!(f, "nothing can go on; waiting: {}", parked.join(", ")),
             Self::TooLong { steps } => write!(f, "not done after {steps} steps"),

@@ -304,8 +304,7 @@ impl Machine {
     }
 
     pub(super) fn violate(&self, violation: Violation) {
-        let events = self.recent();
-        self.fail(Failure::Violation { violation, events });
+        self.fail(Failure::Violation(violation));
     }
 
     /// Puts a line among the recent events, and into the hash.

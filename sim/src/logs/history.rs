@@ -23,6 +23,9 @@ pub const DIR: &str = "/data";
 /// Openings that fail in a row, on a disk that has been faultless for the last of them.
 const OPEN_ATTEMPTS: u32 = 30;
 
+/// Far more polls than any history takes.
+const MOST_STEPS: u64 = 3_000_000;
+
 /// What came of a history.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -30,6 +33,8 @@ pub struct Outcome {
     pub seed: u64,
     /// How it failed, if it did.
     pub failure: Option<Failure>,
+    /// The newest events before the failure.
+    pub events: Vec<String>,
     /// The hash of all its events.
     pub hash: u64,
     /// Records acknowledged.
@@ -137,24 +142,26 @@ pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
 
 /// Runs a history with a plan of its own.
 pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
-    let simulation = Simulation::new(seed);
+    let mut simulation = Simulation::new(seed);
+    simulation.set_max_steps(MOST_STEPS);
     if let Some(events) = trace {
         simulation.trace(events);
     }
     simulation.set_disk_pace(plan.pace);
     let node = simulation.node("a").node();
     let shared = Shared::new(plan);
-    listen(&simulation, &shared);
+    listen(&simulation, node, &shared);
     let mut crashes = 0;
     let result = simulation.run(drive(&simulation, node, &shared, &mut crashes));
     let failure = match result {
         Ok(Ok(())) => None,
-        Ok(Err(violation)) => Some(Failure::Violation { violation, events: simulation.recent_events() }),
+        Ok(Err(violation)) => Some(Failure::Violation(violation)),
         Err(failure) => Some(failure),
     };
     let ghost = shared.ghost();
     Outcome {
         seed,
+        events: if failure.is_some() { simulation.recent_events() } else { Vec::new() },
         failure,
         hash: simulation.hash(),
         acknowledged: ghost.acknowledged,
@@ -167,10 +174,12 @@ pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
 }
 
 /// Lets the record hear every event.
-pub fn listen(simulation: &Simulation, shared: &Shared) {
+pub fn listen(simulation: &Simulation, node: NodeId, shared: &Shared) {
     let ghost = shared.ghost.clone();
+    let disk = simulation.disk(node);
     simulation.observe(Box::new(move |_, now, event| {
         let mut ghost = ghost.lock().expect("no code panics while it holds the ghost");
+        ghost.harmed |= disk.was_dishonest();
         ghost.hear(event, Timestamp(crate::executor::EPOCH_MS + (now.0 / 1_000_000) as i64))
     }));
 }
@@ -256,34 +265,33 @@ fn end(simulation: &Simulation, node: NodeId, shared: &Shared, ending: Ending, r
         Ending::Close | Ending::Crash | Ending::CrashAt(_) => simulation.crash(node),
     }
     simulation.reset_clock(node);
-    let harmed = shared.plan.regime == Regime::Lying && harm(&simulation.disk(node), rng);
+    let disk = simulation.disk(node);
+    if shared.plan.regime == Regime::Lying {
+        harm(&disk, rng);
+    }
     let mut ghost = shared.ghost();
-    let counts = simulation.disk(node).counts();
-    let lied = ["lost write", "misdirected write", "sync success, data lost"];
-    ghost.harmed |= harmed || lied.iter().any(|name| counts.contains_key(name));
+    ghost.harmed |= disk.was_dishonest();
     ghost.restart();
     shared.producers().iter().for_each(|producer| {
         producer.lock().expect("no code panics while it holds a producer").restart();
     });
 }
 
-/// Lets bits rot and sectors die; whether anything was hit.
-fn harm(disk: &SimDisk, rng: &mut Rng) -> bool {
-    let mut hit = false;
+/// Lets bits rot and sectors die.
+fn harm(disk: &SimDisk, rng: &mut Rng) {
     for _ in 0..rng.random_range(0..3u32) {
         let files: Vec<_> =
             disk.durable_files().into_iter().filter(|(_, content)| !content.is_empty()).collect();
         if files.is_empty() {
-            return hit;
+            return;
         }
         let (path, content) = &files[rng.random_range(0..files.len())];
         let position = rng.random_range(0..content.len() as u64);
-        hit |= match rng.random_range(0..5u32) {
+        match rng.random_range(0..5u32) {
             0 => disk.break_sector(path, position),
             _ => disk.flip_bit(path, position, rng.random_range(0..8)),
         };
     }
-    hit
 }
 
 /// The options of the history's store.
@@ -322,6 +330,10 @@ pub async fn open(shared: &Shared, env: &SimEnv, disk: &SimDisk) -> Result<Opene
                 }
                 continue;
             }
+            Err(error) if !strict && attempts < 2 * OPEN_ATTEMPTS => {
+                replace_disk(shared, env, &error).await;
+                continue;
+            }
             Err(error) => {
                 return Err(Violation::new("L3", format!("the store cannot be opened any more: {error}")));
             }
@@ -337,6 +349,9 @@ pub async fn open(shared: &Shared, env: &SimEnv, disk: &SimDisk) -> Result<Opene
             return Ok(opened);
         }
         env.note("a log could not be opened, or failed at once: once more");
+        if attempts >= OPEN_ATTEMPTS {
+            give_up_logs(shared, &reports)?;
+        }
         let _ = opened.store.close().await;
     }
 }
@@ -350,8 +365,24 @@ fn is_final(error: &StoreError) -> bool {
 async fn replace_disk(shared: &Shared, env: &SimEnv, error: &StoreError) {
     env.note(&format!("the disk is given up: {error}"));
     shared.ghost().logs.values_mut().for_each(|log| log.deleted = true);
-    let aside = format!("{DIR}-lost-{}", env.true_time());
+    let aside = format!("{DIR}-lost-{}", shared.next_epoch());
     let _ = env.disk().rename(Path::new(DIR), Path::new(&aside)).await;
+}
+
+/// Logs that can never be opened again, because of sectors that cannot be read, are given up: that was reported.
+fn give_up_logs(shared: &Shared, reports: &[RecoveryReport]) -> Result<(), Violation> {
+    let mut ghost = shared.ghost();
+    let strict = ghost.strict();
+    let failed: Vec<&RecoveryReport> = reports.iter().filter(|report| report.failure.is_some()).collect();
+    let Some(first) = failed.first().filter(|_| !strict) else {
+        return Err(Violation::new(
+            "L3",
+            format!("the logs cannot be used in {OPEN_ATTEMPTS} openings: {reports:?}"),
+        ));
+    };
+    let id = first.log;
+    ghost.logs.entry(id).or_default().deleted = true;
+    Ok(())
 }
 
 /// Notes what recovery reports; false if a log is not usable.
@@ -360,7 +391,8 @@ fn check_reports(shared: &Shared, reports: &[RecoveryReport]) -> Result<bool, Vi
     let strict = ghost.strict();
     let mut usable = true;
     for report in reports {
-        usable &= report.failure.is_none();
+        let given_up = ghost.logs.get(&report.log).is_none_or(|log| log.deleted);
+        usable &= report.failure.is_none() || given_up;
         if strict && !report.damaged.is_empty() {
             let text = format!("{}: damage is reported on a disk that is honest: {report:?}", report.log);
             return Err(Violation::new("S10", text));

@@ -56,7 +56,9 @@ pub struct Context {
 impl Context {
     /// The record of what happened.
     pub fn ghost(&self) -> std::sync::MutexGuard<'_, Ghost> {
-        self.ghost.lock().expect("no code panics while it holds the ghost")
+        let mut ghost = self.ghost.lock().expect("no code panics while it holds the ghost");
+        ghost.harmed |= self.disk.was_dishonest();
+        ghost
     }
 }
 
@@ -182,7 +184,7 @@ async fn run(
         if idempotent
             && rng.random_bool(0.2)
             && producer.open.is_empty()
-            && let Some(made) = producer.answered.iter().nth(rng.random_range(0..IN_FLIGHT))
+            && let Some(made) = producer.answered.get(rng.random_range(0..IN_FLIGHT))
         {
             // A repeat that the network held back comes after its first one was answered.
             sends.push(made.clone());
@@ -222,12 +224,9 @@ async fn run(
 fn refused(context: &Context, log: LogId, made: &Made, error: &AppendError) -> Result<Step, Violation> {
     let mut ghost = context.ghost();
     match error {
-        AppendError::OutOfOrderSequence { .. } | AppendError::StaleProducerEpoch { .. } => {
-            if ghost.strict() {
-                let message =
-                    format!("{log}: batch {:?} of a producer that counts right: {error}", made.values);
-                return Err(Violation::new("H5", message));
-            }
+        AppendError::OutOfOrderSequence { .. } | AppendError::StaleProducerEpoch { .. } if ghost.strict() => {
+            let message = format!("{log}: batch {:?} of a producer that counts right: {error}", made.values);
+            return Err(Violation::new("H5", message));
         }
         // An idempotent producer tries again, and the limit may have changed.
         AppendError::LargerThanSegment { .. } if !made.batch.header().has_producer() => {

@@ -99,14 +99,17 @@ async fn take_slice(
 ) -> Result<Option<Offset>, Violation> {
     let bytes = match slice {
         ReadSlice::Checked(bytes) => bytes,
-        ReadSlice::Verified { file, position, length } => match file.read_at(position, length).await {
-            Ok(bytes) => bytes,
-            Err(_) => return Ok(None),
-        },
+        ReadSlice::Verified { file, position, length } => {
+            let Ok(bytes) = file.read_at(position, length).await else { return Ok(None) };
+            // Bytes of the recent window are sent unchecked: what rots there meanwhile is for the reader to find.
+            if !context.ghost().strict() && parse(log, bytes.clone()).is_err() {
+                return Ok(None);
+            }
+            bytes
+        }
     };
     let mut next = at;
-    for batch in parse(log, bytes)? {
-        let (base, batch) = batch;
+    for (base, batch) in parse(log, bytes)? {
         if batch.last < at {
             let text = format!("{log}: a read at {at} returned {base}..={}", batch.last);
             return Err(Violation::new("H2", text));

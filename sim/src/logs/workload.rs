@@ -273,7 +273,10 @@ impl Worker<'_> {
         }
         let (start, end) = (log.start_offset(), log.end_offset());
         if truncated && start > end {
-            return Err(Violation::new("S8", format!("{}: truncated to {end}, the log starts at {start}", log.id())));
+            return Err(Violation::new(
+                "S8",
+                format!("{}: truncated to {end}, the log starts at {start}", log.id()),
+            ));
         }
         Ok(())
     }

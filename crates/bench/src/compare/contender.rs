@@ -51,7 +51,7 @@ impl<'a> Site<'a> {
             Contender::Floor => self.floor(binaries, address),
             Contender::Broker => self.broker(binaries, address)?,
         };
-        Ok((Server::start(&mut command)?, address))
+        Ok((Server::start(&mut command, self.dir.join("server.log"))?, address))
     }
 
     fn floor(&self, binaries: &Binaries, address: SocketAddr) -> Command {

@@ -40,7 +40,8 @@ impl<E: Env> Inner<E> {
         for topic in image.topics() {
             self.configure_topic(image, topic).await;
             for id in self.own_logs(topic).filter(|&id| self.store.log(id).is_none()) {
-                // It was made before the metadata told of it, so it was lost. An empty one in its place would hide that.
+                // It was made before the metadata told of it, so it was lost. An empty one in its place would hide
+                // that.
                 tracing::error!(
                     log = %id, topic = topic.name(),
                     "the log of a partition is missing or cannot be opened; the partition is offline. Restore its \

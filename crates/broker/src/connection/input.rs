@@ -1,7 +1,7 @@
 //! Frames off a connection.
 //!
-//! Small requests are read on the stack, many at a time, and copied once into memory of their exact size; the bytes of a
-//! large one are received where they stay. Between requests nothing is held.
+//! Small requests are read on the stack, many at a time, and copied once into memory of their exact size; the bytes of
+//! a large one are received where they stay. Between requests nothing is held.
 
 use crate::budget::{Budget, Charge};
 use bytes::{BufMut, Bytes, BytesMut};

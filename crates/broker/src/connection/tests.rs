@@ -72,8 +72,8 @@ proptest! {
         lengths in prop::collection::vec(prop_oneof![0usize..100, 0usize..40_000, Just(1_500_000)], 1..8),
         cuts in prop::collection::vec(1usize..50_000, 1..20),
     ) {
-        let bodies: Vec<Vec<u8>> =
-            (0u8..).zip(&lengths).map(|(seed, &length)| (0..length).map(|at| seed.wrapping_add(at as u8)).collect()).collect();
+        let body = |seed: u8, length: usize| (0..length).map(|at| seed.wrapping_add(at as u8)).collect();
+        let bodies: Vec<Vec<u8>> = (0u8..).zip(&lengths).map(|(seed, &length)| body(seed, length)).collect();
         let mut rest = Bytes::from(bodies.iter().flat_map(|body| framed(body)).collect::<Vec<_>>());
         let mut stream = Pieces { ends: true, ..Pieces::default() };
         for cut in cuts.iter().cycle() {

@@ -1,7 +1,8 @@
 //! ApiVersions, versions 0 to 4: what this broker speaks.
 //!
-//! No features are finalized, so that clients use neither the new group protocol nor transactions of version 2. A version
-//! that is not known is answered in version 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself (KIP-511).
+//! No features are finalized, so that clients use neither the new group protocol nor transactions of version 2. A
+//! version that is not known is answered in version 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself
+//! (KIP-511).
 
 use crate::dispatch::Context;
 use crate::response::{Answer, Outcome};

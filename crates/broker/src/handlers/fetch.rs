@@ -1,9 +1,9 @@
 //! Fetch, versions 4 to 18, for consumers.
 //!
 //! There are no fetch sessions yet: session id 0 is always answered, so that clients send full fetches. A request that
-//! waits for data is parked with the partitions it reads, is woken once per group commit, and has the connection's timer
-//! for its deadline. Records that this process appended lately are sent from their file; others are read, checked and
-//! sent from memory. Follower fetches and diverging epochs come with replication.
+//! waits for data is parked with the partitions it reads, is woken once per group commit, and has the connection's
+//! timer for its deadline. Records that this process appended lately are sent from their file; others are read,
+//! checked and sent from memory. Follower fetches and diverging epochs come with replication.
 
 mod reading;
 

@@ -4,7 +4,8 @@
 //!   id) and of all brokers (type 4, empty name). Other types: INVALID_REQUEST.
 //! - Each resource succeeds or fails as a whole. An unknown name or a value that its configuration does not take is
 //!   INVALID_CONFIG; a configuration that is read when a broker starts is INVALID_REQUEST.
-//! - The change is durable and in force, in the logs too, before the answer. `validate_only` checks and changes nothing.
+//! - The change is durable and in force, in the logs too, before the answer. `validate_only` checks and changes
+//!   nothing.
 
 use super::admin::{Failure, change_valid, code_and_message, resource};
 use crate::dispatch::Context;

@@ -1,7 +1,7 @@
 //! Metadata, versions 0 to 13: the brokers, the topics and who leads their partitions.
 //!
-//! A topic that is missing is created where the request and `auto.create.topics.enable` allow it. No authorizer is built:
-//! what a client may do is left out, as Kafka does without one.
+//! A topic that is missing is created where the request and `auto.create.topics.enable` allow it. No authorizer is
+//! built: what a client may do is left out, as Kafka does without one.
 
 use crate::directory::Routing;
 use crate::dispatch::Context;

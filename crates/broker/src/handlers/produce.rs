@@ -4,8 +4,8 @@
 //! this one are in their logs. The answer to acks=1 is given then, to acks=-1 once the high watermark has passed the
 //! batches, to acks=0 never; an error at acks=0 closes the connection, which is all that can be told.
 //!
-//! Transactional batches are refused with INVALID_TXN_STATE, as Kafka does where no transaction is going on: there are no
-//! transactions yet, and InitProducerId gives no transactional producer.
+//! Transactional batches are refused with INVALID_TXN_STATE, as Kafka does where no transaction is going on: there are
+//! no transactions yet, and InitProducerId gives no transactional producer.
 
 use crate::budget::Charge;
 use crate::dispatch::Context;

@@ -1,5 +1,5 @@
-//! Produce, versions 0 to 2: advertised, because librdkafka before 2.11 stops compressing without them (KAFKA-18659), and
-//! refused as Kafka 4 does, with UNSUPPORTED_VERSION for every partition.
+//! Produce, versions 0 to 2: advertised, because librdkafka before 2.11 stops compressing without them (KAFKA-18659),
+//! and refused as Kafka 4 does, with UNSUPPORTED_VERSION for every partition.
 
 use crate::dispatch::Context;
 use crate::response::{Answer, Outcome, Response};

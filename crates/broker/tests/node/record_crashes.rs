@@ -144,10 +144,8 @@ fn watch(sim: &Simulation) {
                     return violation(format!("{log} exposes up to {end}, synced {:?}", synced.get(log)));
                 }
             }
-            Event::Acknowledged { log, last, acks: -1, .. } => {
-                if synced.get(log) <= Some(last) {
-                    return violation(format!("{log} acknowledges {last}, synced {:?}", synced.get(log)));
-                }
+            Event::Acknowledged { log, last, acks: -1, .. } if synced.get(log) <= Some(last) => {
+                return violation(format!("{log} acknowledges {last}, synced {:?}", synced.get(log)));
             }
             _ => {}
         }

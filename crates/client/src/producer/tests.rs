@@ -8,7 +8,8 @@ use highwater_types::Offset;
 use highwater_wire::{ApiKey, ErrorCode};
 use std::time::Duration;
 
-/// Runs `test` against a cluster of so many brokers with a topic `t` of so many partitions. Returns the hash of the run.
+/// Runs `test` against a cluster of so many brokers with a topic `t` of so many partitions. Returns the hash of the
+/// run.
 fn run<F: Future<Output = ()>>(
     seed: u64,
     (brokers, partitions): (i32, i32),
