@@ -93,7 +93,7 @@ pub fn check(package: &Package) -> Vec<String> {
 }
 
 /// The dependencies of a manifest but for those of its tests, also those of one platform.
-fn dependencies(manifest: &toml::Table) -> Vec<(&str, &toml::Value)> {
+pub fn dependencies(manifest: &toml::Table) -> Vec<(&str, &toml::Value)> {
     let mut tables = vec![manifest];
     if let Some(targets) = manifest.get("target").and_then(toml::Value::as_table) {
         tables.extend(targets.values().filter_map(toml::Value::as_table));
