@@ -373,15 +373,15 @@ async fn replace_disk(shared: &Shared, env: &SimEnv, error: &StoreError) {
 fn give_up_logs(shared: &Shared, reports: &[RecoveryReport]) -> Result<(), Violation> {
     let mut ghost = shared.ghost();
     let strict = ghost.strict();
-    let failed: Vec<&RecoveryReport> = reports.iter().filter(|report| report.failure.is_some()).collect();
-    let Some(first) = failed.first().filter(|_| !strict) else {
-        return Err(Violation::new(
-            "L3",
-            format!("the logs cannot be used in {OPEN_ATTEMPTS} openings: {reports:?}"),
-        ));
-    };
-    let id = first.log;
-    ghost.logs.entry(id).or_default().deleted = true;
+    let mut failed = 0;
+    for report in reports.iter().filter(|report| report.failure.is_some() && !strict) {
+        let log = ghost.logs.entry(report.log).or_default();
+        failed += usize::from(!std::mem::replace(&mut log.deleted, true));
+    }
+    if failed == 0 {
+        let text = format!("the logs cannot be used in {OPEN_ATTEMPTS} openings: {reports:?}");
+        return Err(Violation::new("L3", text));
+    }
     Ok(())
 }
 
