@@ -1,12 +1,12 @@
 //! Moving a log's end back.
 
 use crate::append::Appender;
-use crate::checkpoint::{Mark, replace};
+use crate::checkpoint::{Mark, create, replace};
 use crate::core::{FileOf, lock};
 use crate::epochs::LEADER_EPOCHS;
 use crate::error::LogError;
-use crate::files::{SEGMENT_HEADER_BYTES, index_name, producers_name, segment_name};
-use crate::index::Summary;
+use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, index_name, producers_name, segment_name};
+use crate::index::{IndexBuilder, Summary};
 use crate::log::Log;
 use crate::recovery::{Listing, rebuild_producers};
 use crate::scan::scan_segment;
@@ -83,8 +83,11 @@ impl<E: Env> Log<E> {
         for &later in listing.snapshots.iter().filter(|&&later| later > to) {
             remove_if_there(disk, &self.0.dir.join(producers_name(later))).await?;
         }
-        let last = *kept.last().expect("the log's start lies in a segment");
-        let active = self.reopen(&last, to, appender).await?;
+        let active = match kept.last() {
+            Some(last) => self.reopen(last, to, appender).await?,
+            // The segments that held what is kept are lost.
+            None => self.begin_anew(to).await?,
+        };
         let end = active.index.summary().end;
         disk.sync_dir(&self.0.dir).await?;
         let epochs = {
@@ -92,6 +95,9 @@ impl<E: Env> Log<E> {
             view.sealed.retain(|segment| segment.summary.base < base);
             view.snapshots.retain(|&offset| offset <= end);
             view.damaged.retain(|range| range.start < end);
+            if let Some(last) = view.damaged.last_mut() {
+                last.end = last.end.min(end);
+            }
             view.unsynced.clear();
             view.new_entries = 0;
             view.epochs.truncate(end);
@@ -119,6 +125,21 @@ impl<E: Env> Log<E> {
         core.marks_moved();
         core.env.observe(&Event::Truncated { log: self.0.id, end });
         Ok(end)
+    }
+
+    /// Makes a segment at the log's new end, where there is none that could be cut.
+    async fn begin_anew(
+        &self,
+        to: Offset,
+    ) -> io::Result<Active<FileOf<E>>> {
+        let core = &self.0.core;
+        let created = core.env.clock().wall();
+        let file = create(core.env.disk(), &self.0.dir.join(segment_name(to))).await?;
+        file.write_at(0, vec![SegmentHeader { log: self.0.id, base: to, created }.encode()]).await?;
+        file.sync_data().await?;
+        let index = IndexBuilder::new(to);
+        let window = Window::new(to, SEGMENT_HEADER_BYTES, core.options.verified_window_bytes_per_log);
+        Ok(Active { file, created, index, window })
     }
 
     /// Opens the segment that becomes the active one, and cuts it, durably.

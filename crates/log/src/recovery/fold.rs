@@ -54,6 +54,13 @@ impl Fold {
         Ok(fold)
     }
 
+    /// Whether a batch carries the epoch that was noted, durably, before its first batch was written. No checksum
+    /// covers a batch's epoch: a rotten one would stand in the way of every leader to come.
+    pub(super) fn epoch_fits(&self, header: &BatchHeader) -> bool {
+        let noted = self.stored_epochs.as_ref().and_then(|epochs| epochs.at(header.base_offset));
+        noted.is_none_or(|epoch| epoch == header.leader_epoch)
+    }
+
     /// Takes in a batch of the log.
     pub(super) fn take(&mut self, header: &BatchHeader) {
         if header.base_offset >= self.producers_from {

@@ -119,7 +119,9 @@ impl<E: Env> Recovery<'_, E> {
             match found {
                 Scanned::End => break,
                 Scanned::Batch(batch) if batch.base_offset >= next => break,
-                Scanned::Batch(batch) if follows(&batch, progress.at, next, progress.epoch) => {
+                Scanned::Batch(batch)
+                    if follows(&batch, progress.at, next, progress.epoch) && fold.epoch_fits(&batch) =>
+                {
                     if batch.next_offset() <= mark.proven {
                         proven.push_at(&batch, position, self.hint.interval, landmark);
                     } else {
