@@ -227,6 +227,14 @@ impl SimDisk {
         self.shared.lock().dishonest
     }
 
+    /// Whether the disk ever reported writes as done that went elsewhere, or nowhere.
+    pub fn misplaced_writes(&self) -> bool {
+        let inner = self.shared.lock();
+        ["lost write", "misdirected write", "sync success, data lost"]
+            .iter()
+            .any(|name| inner.counts.contains_key(name))
+    }
+
     /// How often each fault was injected.
     pub fn counts(&self) -> FaultCounts {
         self.shared.lock().counts.clone()

@@ -1,6 +1,7 @@
 //! The simulator's own all-seeing record of a store's logs. It survives restarts.
 
 use super::checks::LogGhost;
+use crate::disk::SimDisk;
 use crate::executor::Violation;
 use highwater_env::Event;
 use highwater_types::{LogId, Timestamp};
@@ -33,6 +34,9 @@ pub struct Sent {
 pub struct Ghost {
     /// The disk did something dishonest already.
     pub harmed: bool,
+    /// The disk put pages elsewhere, or kept old ones: intact batches with fitting offsets can stand where they do not
+    /// belong, and no checksum of theirs tells.
+    pub misplaced: bool,
     /// The logs, and what they must hold.
     pub logs: BTreeMap<LogId, LogGhost>,
     /// Every record that was ever sent, by its value.
@@ -48,6 +52,12 @@ impl Ghost {
     /// An empty record.
     pub fn new() -> Self {
         Self { next_value: 1, ..Self::default() }
+    }
+
+    /// Asks a disk what it has done.
+    pub fn look_at(&mut self, disk: &SimDisk) {
+        self.harmed |= disk.was_dishonest();
+        self.misplaced |= disk.misplaced_writes();
     }
 
     /// Whether everything that was synced must still be there.

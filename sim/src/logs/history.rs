@@ -8,7 +8,7 @@ use super::workload;
 use crate::disk::{FaultCounts, FaultRates, PowerRates, SimDisk};
 use crate::executor::{Failure, NodeId, SimEnv, Simulation, Violation};
 use highwater_env::{Disk, Env, Rng, TaskEnd};
-use highwater_log::{Log, LogConfig, RecoveryReport, Store, StoreError, StoreOptions};
+use highwater_log::{AppendError, Log, LogConfig, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_types::{BrokerId, LeaderEpoch, LogId, PartitionIndex, ProducerId, Timestamp, TopicId, Uuid};
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -97,6 +97,11 @@ impl Shared {
         self.configs.lock().expect("no code panics while it holds the configurations")
     }
 
+    /// Makes later epochs higher than this one.
+    fn raise_epoch(&self, above: LeaderEpoch) {
+        self.epochs.fetch_max(above.0.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// A log that is about to be made, with its clients.
     pub fn expect_log(&self, config: LogConfig) -> LogId {
         let number = self.configs().len() as u64 + 1;
@@ -179,7 +184,7 @@ pub fn listen(simulation: &Simulation, node: NodeId, shared: &Shared) {
     let disk = simulation.disk(node);
     simulation.observe(Box::new(move |_, now, event| {
         let mut ghost = ghost.lock().expect("no code panics while it holds the ghost");
-        ghost.harmed |= disk.was_dishonest();
+        ghost.look_at(&disk);
         ghost.hear(event, Timestamp(crate::executor::EPOCH_MS + (now.0 / 1_000_000) as i64))
     }));
 }
@@ -270,7 +275,7 @@ fn end(simulation: &Simulation, node: NodeId, shared: &Shared, ending: Ending, r
         harm(&disk, rng);
     }
     let mut ghost = shared.ghost();
-    ghost.harmed |= disk.was_dishonest();
+    ghost.look_at(&disk);
     ghost.restart();
     shared.producers().iter().for_each(|producer| {
         producer.lock().expect("no code panics while it holds a producer").restart();
@@ -318,8 +323,12 @@ pub async fn open(shared: &Shared, env: &SimEnv, disk: &SimDisk) -> Result<Opene
             disk.set_rates(FaultRates::default());
             disk.set_capacity(None);
         }
-        let strict = shared.ghost().strict();
-        shared.ghost().restart();
+        let strict = {
+            let mut ghost = shared.ghost();
+            ghost.look_at(disk);
+            ghost.restart();
+            ghost.strict()
+        };
         let opened = Store::open(env.clone(), store_options(&shared.plan)).await;
         let (store, reports) = match opened {
             Ok(opened) => opened,
@@ -419,7 +428,7 @@ async fn begin(shared: &Shared, opened: &Opened) -> Result<bool, Violation> {
             let ghost = shared.ghost();
             ghost.logs.get(&id).map_or((true, false), |log| (log.deleted, log.deletion_confirmed))
         };
-        if confirmed && opened.store.log(id).is_some() {
+        if confirmed && shared.ghost().strict() && opened.store.log(id).is_some() {
             return Err(Violation::new("H9", format!("{id} was deleted, and is there again")));
         }
         if deleted {
@@ -437,8 +446,14 @@ async fn begin(shared: &Shared, opened: &Opened) -> Result<bool, Violation> {
         };
         log.set_config(config).await;
         super::verify::verify_all(&opened.context, &log).await?;
-        if log.start_epoch(opened.context.epoch).await.is_err() {
-            return Ok(false);
+        match log.start_epoch(opened.context.epoch).await {
+            Ok(()) => {}
+            Err(AppendError::StaleLeaderEpoch { current, .. }) if !shared.ghost().strict() => {
+                // An epoch that rotted upwards; whoever elects leaders goes on from there.
+                shared.raise_epoch(current);
+                return Ok(false);
+            }
+            Err(_) => return Ok(false),
         }
     }
     Ok(true)

@@ -57,7 +57,7 @@ impl Context {
     /// The record of what happened.
     pub fn ghost(&self) -> std::sync::MutexGuard<'_, Ghost> {
         let mut ghost = self.ghost.lock().expect("no code panics while it holds the ghost");
-        ghost.harmed |= self.disk.was_dishonest();
+        ghost.look_at(&self.disk);
         ghost
     }
 }
