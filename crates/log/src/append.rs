@@ -125,19 +125,22 @@ impl<E: Env> Log<E> {
         if appender.roll_due(size, end_offset, now) {
             Box::pin(self.roll(appender, now)).await?;
         }
-        let assigned = batch.assigned(base_offset, epoch, append_time);
+        // In a scope, so that the future keeps the header and not the whole batch once more.
+        let (header, buffers) = {
+            let assigned = batch.assigned(base_offset, epoch, append_time);
+            (*assigned.header(), Vec::from(assigned.buffers()))
+        };
         if mutant!("pid-mutate-early") {
-            appender.producers.record(assigned.header(), now);
+            appender.producers.record(&header, now);
         }
         // Stays set if this future is dropped while the write runs.
         appender.tail_uncertain = true;
-        let written =
-            appender.file.write_at(u64::from(appender.position), Vec::from(assigned.buffers())).await;
+        let written = appender.file.write_at(u64::from(appender.position), buffers).await;
         if let Err(error) = written {
             return Err(Box::pin(self.append_failed(appender, error)).await);
         }
         appender.tail_uncertain = false;
-        self.appended(appender, assigned.header(), size, now);
+        self.appended(appender, &header, size, now);
         Ok(Appended { base_offset, end_offset, duplicate: false, append_time })
     }
 

@@ -10,18 +10,20 @@
 use crate::budget::Charge;
 use crate::dispatch::Context;
 use crate::errors;
+use crate::link::Hold;
 use crate::partition::Partition;
 use crate::progress::{Stopped, Waiting};
 use crate::response::{Answer, Outcome};
 use crate::topic::{Topic, TopicRules};
 use bytes::Bytes;
 use highwater_env::{Env, Event};
+use highwater_log::AppendError;
 use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
 use highwater_types::{Offset, PartitionIndex, Timestamp, mutant};
 use highwater_wire::messages::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
 };
 use highwater_wire::{ErrorCode, Message, Records, Str};
 use smallvec::SmallVec;
@@ -41,44 +43,173 @@ pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Cha
         return super::produce_old::refuse(&context, body);
     }
     match ProduceRequest::decode_body(body, context.version()) {
-        Ok(request) => Answer::Pending { work: Box::pin(produce(context, request, charge)), finish: true },
+        Ok(request) => {
+            let mut production = Production {
+                held: Some((context.link.hold(), charge)),
+                responses: Vec::with_capacity(request.topic_data.len()),
+                appended: SmallVec::new(),
+                context,
+                request,
+            };
+            Answer::Pending { work: Box::pin(async move { production.run().await }), finish: true }
+        }
         Err(error) => Answer::close(error.to_string()),
     }
 }
 
-async fn produce<E: Env>(context: Context<E>, request: ProduceRequest, charge: Option<Charge>) -> Outcome<E> {
-    let hold = context.link.hold();
-    let acks = request.acks;
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let mut appends = Appends { context: &context, acks, waits: SmallVec::new() };
-    let mut responses = Vec::with_capacity(request.topic_data.len());
-    for (index, topic) in request.topic_data.into_iter().enumerate() {
-        responses.push(appends.topic(index, topic, request.transactional_id.is_some()).await);
-    }
-    let mut waits = appends.waits;
-    // The batches are written: their bytes are needed no more, and the next request may come.
-    drop((hold, charge));
-    if acks == ACKS_ALL && !mutant!("ack-before-isr") {
-        wait(&context, &mut waits, timeout).await;
-    }
-    for appended in &waits {
-        let response = &mut responses[appended.topic].partition_responses[appended.partition];
-        match appended.outcome {
-            Poll::Ready(Ok(())) => context.shared.env.observe(&Event::Acknowledged {
-                log: appended.log,
-                base: response.base_offset,
-                last: Offset(appended.end.0 - 1),
-                acks,
-            }),
-            Poll::Ready(Err(stopped)) => fail(response, errors::of_stopped(stopped)),
-            Poll::Pending => fail(response, ErrorCode::REQUEST_TIMED_OUT),
+/// One request. All that its future keeps stands here once, and what is passed on is passed by reference: the future of
+/// every request fits what the allocator has at hand that way.
+struct Production<E: Env> {
+    context: Context<E>,
+    request: ProduceRequest,
+    /// What is given back when all batches are in their logs: the next request's turn, and the memory of this one.
+    held: Option<(Hold, Option<Charge>)>,
+    responses: Vec<TopicProduceResponse>,
+    appended: SmallVec<[Appended<E>; 1]>,
+}
+
+/// A batch in its log, for which the answer may have to wait.
+struct Appended<E: Env> {
+    /// Where its answer is.
+    topic: u32,
+    partition: u32,
+    waiting: Waiting<E>,
+    outcome: Poll<Result<(), Stopped>>,
+}
+
+impl<E: Env> Production<E> {
+    async fn run(&mut self) -> Outcome<E> {
+        self.append_all().await;
+        // The batches are written: their bytes are needed no more, and the next request may come.
+        self.held = None;
+        if self.request.acks == ACKS_ALL && !mutant!("ack-before-isr") {
+            self.wait().await;
         }
+        self.finish()
     }
-    context.shared.metrics.produce_time.record(context.shared.env.clock().now().since(context.begun));
-    if acks == ACKS_NONE {
-        return silent(&responses);
+
+    async fn append_all(&mut self) {
+        for topic_index in 0..self.request.topic_data.len() {
+            let routing = self.context.shared.directory.load();
+            let data = &self.request.topic_data[topic_index];
+            let by_id = self.context.version() >= TOPIC_IDS_FROM;
+            let topic = if by_id { routing.topic_by_id(data.topic_id) } else { routing.topic(&data.name) };
+            self.responses.push(TopicProduceResponse {
+                // The name of a topic that there is is shared; that of another is copied, so that the frame is not kept.
+                name: topic.map_or_else(|| Str::from(&*data.name), |topic| topic.name.clone()),
+                topic_id: data.topic_id,
+                partition_responses: Vec::with_capacity(data.partition_data.len()),
+            });
+            for partition_index in 0..data.partition_data.len() {
+                let result = match topic {
+                    Some(topic) => self.append(topic, topic_index, partition_index).await,
+                    None if by_id => Err(ErrorCode::UNKNOWN_TOPIC_ID.into()),
+                    None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
+                };
+                self.note(topic_index, partition_index, result);
+            }
+        }
+        // Slices of the frame, which is needed no more.
+        self.request.topic_data = Vec::new();
+        self.context.header.client_id = None;
     }
-    context.respond(&ProduceResponse { responses, ..ProduceResponse::default() })
+
+    /// Appends one batch.
+    async fn append(
+        &mut self,
+        topic: &Topic<E>,
+        topic_index: usize,
+        partition_index: usize,
+    ) -> Result<PartitionProduceResponse, Refused> {
+        let index = self.request.topic_data[topic_index].partition_data[partition_index].index;
+        let partition = find(&self.request, topic, index)?;
+        let now = self.context.shared.env.clock().wall();
+        // What is awaited is made in its place: a variable of its own would be kept in the future beside it.
+        let batch = {
+            let data = &mut self.request.topic_data[topic_index].partition_data[partition_index];
+            check(&self.context, &topic.rules, std::mem::take(&mut data.records), now).await?
+        };
+        let result = partition.log().append(&batch, partition.leader_epoch(), now).await;
+        let appended = result.map_err(|error| refused(partition, &error))?;
+        partition.appended(appended.end_offset);
+        let metrics = &self.context.shared.metrics;
+        if appended.duplicate {
+            metrics.produce_duplicates.one();
+        } else {
+            metrics.produced_batches.one();
+            metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
+            metrics.produced_bytes.add(batch.bytes().len() as u64);
+        }
+        self.appended.push(Appended {
+            topic: u32::try_from(topic_index).expect("a frame has fewer topics than that"),
+            partition: u32::try_from(partition_index).expect("a frame has fewer partitions than that"),
+            waiting: Waiting::new(Arc::clone(partition.progress()), appended.end_offset),
+            outcome: match self.request.acks {
+                ACKS_ALL if !mutant!("ack-before-isr") => Poll::Pending,
+                _ => Poll::Ready(Ok(())),
+            },
+        });
+        Ok(PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.append_time.unwrap_or(Timestamp::NONE),
+            log_start_offset: partition.log().start_offset(),
+            ..PartitionProduceResponse::default()
+        })
+    }
+
+    /// Notes what became of a batch; the answer may still change when it is waited for.
+    fn note(
+        &mut self,
+        topic_index: usize,
+        partition_index: usize,
+        result: Result<PartitionProduceResponse, Refused>,
+    ) {
+        let response = result.unwrap_or_else(|refused| {
+            self.context.shared.metrics.produce_refused.one();
+            refused.response(self.request.topic_data[topic_index].partition_data[partition_index].index)
+        });
+        self.responses[topic_index].partition_responses.push(response);
+    }
+
+    /// Waits for all of them, for a time.
+    async fn wait(&mut self) {
+        let timeout = Duration::from_millis(u64::try_from(self.request.timeout_ms).unwrap_or(0));
+        let deadline = self.context.link.deadline(self.context.link.now().after(timeout));
+        poll_fn(|cx| {
+            let mut all = true;
+            for appended in self.appended.iter_mut().filter(|appended| appended.outcome.is_pending()) {
+                appended.outcome = appended.waiting.poll(cx);
+                all &= appended.outcome.is_ready();
+            }
+            if all { Poll::Ready(()) } else { deadline.poll_passed() }
+        })
+        .await;
+    }
+
+    fn finish(&mut self) -> Outcome<E> {
+        let (shared, acks) = (&self.context.shared, self.request.acks);
+        for appended in &self.appended {
+            let topic = &mut self.responses[appended.topic as usize];
+            let response = &mut topic.partition_responses[appended.partition as usize];
+            match appended.outcome {
+                Poll::Ready(Ok(())) => shared.env.observe(&Event::Acknowledged {
+                    log: appended.waiting.log(),
+                    base: response.base_offset,
+                    last: Offset(appended.waiting.target().0 - 1),
+                    acks,
+                }),
+                Poll::Ready(Err(stopped)) => fail(response, errors::of_stopped(stopped)),
+                Poll::Pending => fail(response, ErrorCode::REQUEST_TIMED_OUT),
+            }
+        }
+        shared.metrics.produce_time.record(shared.env.clock().now().since(self.context.begun));
+        let responses = std::mem::take(&mut self.responses);
+        if acks == ACKS_NONE {
+            return silent(&responses);
+        }
+        self.context.respond(&ProduceResponse { responses, ..ProduceResponse::default() })
+    }
 }
 
 /// The end of a request that wants no answer.
@@ -101,136 +232,69 @@ fn fail(response: &mut PartitionProduceResponse, code: ErrorCode) {
     response.base_offset = Offset(-1);
 }
 
-/// A batch in its log, for which the answer may have to wait.
-struct Appended<E: Env> {
-    /// Where its answer is.
-    topic: usize,
-    partition: usize,
-    log: highwater_types::LogId,
-    end: Offset,
-    waiting: Waiting<E>,
-    outcome: Poll<Result<(), Stopped>>,
-}
-
-/// Waits for all of them, for a time.
-async fn wait<E: Env>(context: &Context<E>, waits: &mut [Appended<E>], timeout: Duration) {
-    let deadline = context.link.deadline(context.link.now().after(timeout));
-    poll_fn(|cx| {
-        let mut all = true;
-        for appended in waits.iter_mut().filter(|appended| appended.outcome.is_pending()) {
-            appended.outcome = appended.waiting.poll(cx);
-            all &= appended.outcome.is_ready();
-        }
-        if all { Poll::Ready(()) } else { deadline.poll_passed() }
-    })
-    .await;
-}
-
-/// The batches of one request on their way into their logs.
-struct Appends<'a, E: Env> {
-    context: &'a Context<E>,
-    acks: i16,
-    waits: SmallVec<[Appended<E>; 1]>,
-}
-
-impl<E: Env> Appends<'_, E> {
-    async fn topic(
-        &mut self,
-        topic_index: usize,
-        data: TopicProduceData,
-        transactional: bool,
-    ) -> TopicProduceResponse {
-        let by_id = self.context.version() >= TOPIC_IDS_FROM;
-        let routing = self.context.shared.directory.load();
-        let topic = if by_id { routing.topic_by_id(data.topic_id) } else { routing.topic(&data.name) };
-        let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-        let mut partition_responses = Vec::with_capacity(data.partition_data.len());
-        for (index, partition) in data.partition_data.into_iter().enumerate() {
-            let result = match topic {
-                _ if !matches!(self.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) => {
-                    Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1"))
-                }
-                _ if transactional => Err(Refused::transactional()),
-                Some(topic) => self.partition(topic, topic_index, index, &partition).await,
-                None => Err(unknown.into()),
-            };
-            let index = partition.index;
-            partition_responses.push(match result {
-                Ok(response) => response,
-                Err(refused) => {
-                    self.context.shared.metrics.produce_refused.one();
-                    refused.response(index)
-                }
-            });
-        }
-        // The name of a topic that there is is shared; that of another is copied, so that the frame is not kept.
-        let name = topic.map_or_else(|| Str::from(&*data.name), |topic| topic.name.clone());
-        TopicProduceResponse { name, topic_id: data.topic_id, partition_responses }
+/// The partition that a batch is for, if the batch may go there at all.
+fn find<'a, E: Env>(
+    request: &ProduceRequest,
+    topic: &'a Topic<E>,
+    index: PartitionIndex,
+) -> Result<&'a Arc<Partition<E>>, Refused> {
+    if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
+        return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1"));
     }
-
-    async fn partition(
-        &mut self,
-        topic: &Topic<E>,
-        topic_index: usize,
-        partition_index: usize,
-        data: &PartitionProduceData,
-    ) -> Result<PartitionProduceResponse, Refused> {
-        let partition = match topic.partition(data.index) {
-            Some(Some(partition)) => partition,
-            Some(None) => return Err(ErrorCode::KAFKA_STORAGE_ERROR.into()),
-            None => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
-        };
-        if is_internal_topic(&topic.name) {
-            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
-        }
-        if self.acks == ACKS_ALL && topic.lacks_replicas(data.index) {
-            let message = "fewer replicas are in sync than min.insync.replicas asks for";
-            return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
-        }
-        let Records::Bytes(records) = &data.records else { return Err(BatchError::Empty.into()) };
-        let now = self.context.shared.env.clock().wall();
-        let batch = check(self.context, &topic.rules, records.clone(), now).await?;
-        let appended = append(self.context, partition, &batch, now).await?;
-        self.waits.push(Appended {
-            topic: topic_index,
-            partition: partition_index,
-            log: partition.id(),
-            end: appended.end_offset,
-            waiting: Waiting::new(Arc::clone(partition.progress()), appended.end_offset),
-            outcome: match self.acks {
-                ACKS_ALL if !mutant!("ack-before-isr") => Poll::Pending,
-                _ => Poll::Ready(Ok(())),
-            },
-        });
-        Ok(PartitionProduceResponse {
-            index: data.index,
-            base_offset: appended.base_offset,
-            log_append_time_ms: appended.append_time.unwrap_or(Timestamp::NONE),
-            log_start_offset: partition.log().start_offset(),
-            ..PartitionProduceResponse::default()
-        })
+    if request.transactional_id.is_some() {
+        return Err(Refused::transactional());
     }
+    let partition = match topic.partition(index) {
+        Some(Some(partition)) => partition,
+        Some(None) => return Err(ErrorCode::KAFKA_STORAGE_ERROR.into()),
+        None => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
+    };
+    if is_internal_topic(&topic.name) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
+    }
+    if request.acks == ACKS_ALL && topic.lacks_replicas(index) {
+        let message = "fewer replicas are in sync than min.insync.replicas asks for";
+        return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
+    }
+    Ok(partition)
+}
+
+/// Why the log did not take a batch.
+fn refused<E: Env>(partition: &Partition<E>, error: &AppendError) -> Refused {
+    let code = errors::of_append(error);
+    if code == ErrorCode::KAFKA_STORAGE_ERROR {
+        tracing::warn!(log = %partition.id(), %error, "a batch was not appended");
+    }
+    Refused::new(code, &error.to_string())
 }
 
 /// Checks a client's batch, and changes its codec where the topic asks for another.
 async fn check<E: Env>(
     context: &Context<E>,
     topic: &TopicRules,
-    records: Bytes,
+    records: Records,
     now: Timestamp,
 ) -> Result<Batch, Refused> {
-    let rules = topic.at(context.version(), now);
-    let batch = if topic.is_heavy(records.len()) {
-        let (rules, compression) = (rules, topic.compression);
+    let Records::Bytes(records) = records else { return Err(BatchError::Empty.into()) };
+    let batch = match topic.is_heavy(records.len()) {
+        false => check_and_convert(records, topic.at(context.version(), now), topic.compression)?,
         // Boxed because it is rare: the future of every request would have room for it.
-        Box::pin(context.shared.env.compute(move || check_and_convert(records, rules, compression))).await?
-    } else {
-        check_and_convert(records, rules, topic.compression)?
+        true => Box::pin(check_elsewhere(context, topic, records, now)).await?,
     };
     if batch.header().attributes.is_transactional() {
         return Err(Refused::transactional());
     }
     Ok(batch)
+}
+
+async fn check_elsewhere<E: Env>(
+    context: &Context<E>,
+    topic: &TopicRules,
+    records: Bytes,
+    now: Timestamp,
+) -> Result<Batch, BatchError> {
+    let (rules, compression) = (topic.at(context.version(), now), topic.compression);
+    context.shared.env.compute(move || check_and_convert(records, rules, compression)).await
 }
 
 fn check_and_convert(
@@ -251,31 +315,6 @@ fn check_and_convert(
         return Err(BatchError::TooLarge { size, limit: rules.max_message_bytes });
     }
     Ok(batch)
-}
-
-async fn append<E: Env>(
-    context: &Context<E>,
-    partition: &Partition<E>,
-    batch: &Batch,
-    now: Timestamp,
-) -> Result<highwater_log::Appended, Refused> {
-    let appended = partition.log().append(batch, partition.leader_epoch(), now).await.map_err(|error| {
-        let code = errors::of_append(&error);
-        if code == ErrorCode::KAFKA_STORAGE_ERROR {
-            tracing::warn!(log = %partition.id(), %error, "a batch was not appended");
-        }
-        Refused::new(code, &error.to_string())
-    })?;
-    partition.appended(appended.end_offset);
-    let metrics = &context.shared.metrics;
-    if appended.duplicate {
-        metrics.produce_duplicates.one();
-    } else {
-        metrics.produced_batches.one();
-        metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
-        metrics.produced_bytes.add(batch.bytes().len() as u64);
-    }
-    Ok(appended)
 }
 
 /// Why a batch was not appended.
