@@ -1,11 +1,11 @@
 //! Many histories side by side, and what they add up to.
 
 use crate::executor::Failure;
-use crate::logs::{self, Outcome, Regime};
+use crate::logs::{self, Outcome, Regime, exhaustive};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Every so many-th seed is run a second time, and must end with the same hash.
 const REPEAT_ONE_IN: u64 = 20;
@@ -94,6 +94,25 @@ impl Campaign {
         }
         summary
     }
+}
+
+/// Runs all scripts of the exhaustive mode, several at once.
+pub fn exhaustive(seed: u64, states: usize, jobs: usize) -> Vec<exhaustive::Report> {
+    let next = AtomicUsize::new(0);
+    let reports = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(script) = exhaustive::SCRIPTS.get(number) else { return };
+                    let report = exhaustive::run(script, seed, states);
+                    reports.lock().expect("no job panics while it holds the reports").insert(number, report);
+                }
+            });
+        }
+    });
+    reports.into_inner().expect("no job panics while it holds the reports").into_values().collect()
 }
 
 impl Summary {

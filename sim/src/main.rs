@@ -2,9 +2,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use highwater_sim::campaign::{Campaign, Failed, Summary};
+use highwater_sim::campaign::{self, Campaign, Failed, Summary};
 use highwater_sim::logs::{self, Regime};
 use std::process::ExitCode;
 
@@ -38,6 +38,13 @@ struct Disk {
     /// What the disk may do
     #[arg(long, value_enum, default_value_t = RegimeChoice::Both)]
     regime: RegimeChoice,
+    /// Instead of random histories: short scripts, cut at every disk operation, and every state that a power loss can
+    /// leave there
+    #[arg(long)]
+    exhaustive: bool,
+    /// With --exhaustive: how many states are opened per cut, where there are more
+    #[arg(long, default_value_t = 64)]
+    states: usize,
     /// How many failures are told in full
     #[arg(long, default_value_t = 1)]
     details: usize,
@@ -100,7 +107,7 @@ fn activate(mutant: Option<&str>) -> Result<()> {
 
 #[cfg(not(highwater_mutants))]
 fn activate(mutant: Option<&str>) -> Result<()> {
-    ensure!(
+    anyhow::ensure!(
         mutant.is_none(),
         "this build has no planted bugs: build with RUSTFLAGS=\"--cfg tokio_unstable --cfg highwater_mutants\""
     );
@@ -109,6 +116,9 @@ fn activate(mutant: Option<&str>) -> Result<()> {
 
 fn run_disk(disk: &Disk) -> Result<ExitCode> {
     activate(disk.mutant.as_deref())?;
+    if disk.exhaustive {
+        return Ok(run_exhaustive(disk));
+    }
     let mut summary = Summary::default();
     for &regime in disk.regime.regimes() {
         let campaign =
@@ -116,6 +126,28 @@ fn run_disk(disk: &Disk) -> Result<ExitCode> {
         summary.merge(campaign.run());
     }
     Ok(tell(&summary, disk.mutant.as_deref(), disk.details))
+}
+
+fn run_exhaustive(disk: &Disk) -> ExitCode {
+    let reports = campaign::exhaustive(disk.first_seed, disk.states, disk.jobs);
+    println!("| script | cuts | of them complete | states opened | outcome |\n|---|---|---|---|---|");
+    for report in &reports {
+        let outcome = match &report.failure {
+            None => "clean".to_owned(),
+            Some((cut, state, failure, _)) => {
+                format!("seed {} violates {failure} (cut {cut}, state {state})", disk.first_seed)
+            }
+        };
+        let (cuts, complete, states) = (report.cuts, report.complete_cuts, report.states);
+        println!("| {} | {cuts} | {complete} | {states} | {outcome} |", report.name);
+    }
+    let failed: Vec<_> =
+        reports.iter().filter_map(|report| Some((report.name, report.failure.as_ref()?))).collect();
+    for (name, (cut, state, failure, events)) in failed.iter().take(disk.details) {
+        println!("\n{name}, cut {cut}, state {state}: {failure}");
+        events.iter().for_each(|event| println!("  {event}"));
+    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints what came of a campaign.

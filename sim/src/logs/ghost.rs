@@ -30,7 +30,7 @@ pub struct Sent {
 }
 
 /// The record of a history.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ghost {
     /// The disk did something dishonest already.
     pub harmed: bool,

@@ -3,18 +3,23 @@
 use super::checks::LogGhost;
 use super::ghost::Ghost;
 use super::plan::{Ending, Incarnation, Plan, Regime};
-use super::producer::{Context, Producer, SharedProducer};
+use super::producer::{Context, Producer, SharedProducer, lock as lock_producer};
 use super::workload;
 use crate::disk::{FaultCounts, FaultRates, PowerRates, SimDisk};
 use crate::executor::{Failure, NodeId, SimEnv, Simulation, Violation};
-use highwater_env::{Disk, Env, Rng, TaskEnd};
+use highwater_env::{Disk, Env, Rng, Task, TaskEnd};
 use highwater_log::{AppendError, Log, LogConfig, RecoveryReport, Store, StoreError, StoreOptions};
-use highwater_types::{BrokerId, LeaderEpoch, LogId, PartitionIndex, ProducerId, Timestamp, TopicId, Uuid};
+use highwater_types::{
+    BrokerId, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, Uuid,
+};
 use rand::RngExt;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::Duration;
 
 /// The directory of the store.
@@ -77,6 +82,18 @@ impl Shared {
         }
     }
 
+    /// A copy that shares nothing: another future of the same past.
+    pub fn fork(&self) -> Self {
+        let copy = |producer: &SharedProducer| Arc::new(Mutex::new(lock_producer(producer).clone()));
+        Self {
+            ghost: Arc::new(Mutex::new(self.ghost().clone())),
+            producers: Arc::new(Mutex::new(self.producers().iter().map(copy).collect())),
+            configs: Arc::new(Mutex::new(self.configs().clone())),
+            plan: self.plan.clone(),
+            epochs: Arc::new(AtomicI32::new(self.epochs.load(Ordering::Relaxed))),
+        }
+    }
+
     /// The leader epoch that comes next.
     pub fn next_epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.epochs.fetch_add(1, Ordering::Relaxed))
@@ -100,6 +117,63 @@ impl Shared {
     /// Makes later epochs higher than this one.
     fn raise_epoch(&self, above: LeaderEpoch) {
         self.epochs.fetch_max(above.0.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// The clients of a log.
+    pub fn producers_of(&self, log: LogId) -> Vec<SharedProducer> {
+        let of = |producer: &&SharedProducer| lock_producer(producer).log() == log;
+        self.producers().iter().filter(of).cloned().collect()
+    }
+
+    /// The node is gone, and with it what worked for the clients.
+    pub fn restart_producers(&self) {
+        self.producers().iter().for_each(|producer| lock_producer(producer).restart());
+    }
+
+    /// Changes what is known of a log.
+    pub fn with_log(&self, log: LogId, change: impl FnOnce(&mut LogGhost)) {
+        if let Some(log) = self.ghost().logs.get_mut(&log) {
+            change(log);
+        }
+    }
+
+    /// Deletes the records of a log before an offset.
+    pub async fn delete_records(&self, log: &Log<SimEnv>, up_to: Offset) {
+        self.with_log(log.id(), |ghost| ghost.deletion_asked = ghost.deletion_asked.max(up_to));
+        if let Ok(start) = log.delete_records(up_to).await {
+            self.with_log(log.id(), |ghost| ghost.deletion_done = ghost.deletion_done.max(start.min(up_to)));
+        }
+    }
+
+    /// Moves a log's end back, as replication would, into the middle of what was acknowledged too. Nobody appends
+    /// meanwhile, and the clients' sequences begin anew.
+    pub async fn truncate(
+        &self,
+        opened: &mut Opened,
+        log: &Log<SimEnv>,
+        to: Offset,
+    ) -> Result<(), Violation> {
+        let producers = self.producers_of(log.id());
+        if producers.iter().any(|producer| lock_producer(producer).is_busy()) {
+            return Ok(());
+        }
+        for producer in &producers {
+            let mut producer = lock_producer(producer);
+            producer.begin();
+            producer.forget();
+        }
+        self.with_log(log.id(), |ghost| ghost.expect_truncation(to));
+        let truncated = log.truncate(to).await.is_ok();
+        opened.context.epoch = self.next_epoch();
+        producers.iter().for_each(|producer| lock_producer(producer).restart());
+        let (start, end) = (log.start_offset(), log.end_offset());
+        if truncated && start > end {
+            return Err(Violation::new(
+                "S8",
+                format!("{}: truncated to {end}, the log starts at {start}", log.id()),
+            ));
+        }
+        Ok(())
     }
 
     /// A log that is about to be made, with its clients.
@@ -205,14 +279,14 @@ async fn drive(
         live(simulation, node, shared, incarnation).await;
         let dies = incarnation.ending != Ending::Close;
         *crashes += u64::from(dies);
-        end(simulation, node, shared, incarnation.ending, &mut rng);
+        end_incarnation(simulation, node, shared, incarnation.ending, &mut rng);
     }
     // At the end the disk works, and everything must be there, and go on.
     let last = Incarnation { actions: 3, ending: Ending::Close, rates: FaultRates::default() };
     simulation.disk(node).set_capacity(None);
     for _ in 0..2 {
         live(simulation, node, shared, &last).await;
-        end(simulation, node, shared, Ending::Close, &mut rng);
+        end_incarnation(simulation, node, shared, Ending::Close, &mut rng);
     }
     Ok(())
 }
@@ -240,30 +314,32 @@ async fn live(simulation: &Simulation, node: NodeId, shared: &Shared, incarnatio
             }
         }
     };
-    let task = env.spawn("workload", work);
-    match fuse {
-        None => {
-            let _: TaskEnd = task.await;
+    finished(env.spawn("workload", work), fuse).await;
+}
+
+/// Waits for a task's end, or until its node's disk has stopped, whichever comes first; whether it ended.
+pub async fn finished(mut task: Task, fuse: Option<impl Future<Output = ()> + Send>) -> bool {
+    let Some(fuse) = fuse else {
+        return task.await == TaskEnd::Done;
+    };
+    let mut fuse = pin!(fuse);
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = Pin::new(&mut task).poll(cx) {
+            return Poll::Ready(end == TaskEnd::Done);
         }
-        Some(fuse) => {
-            // Whichever comes first; a blown fuse leaves the task hanging until the crash.
-            let mut task = task;
-            let mut fuse = Box::pin(fuse);
-            std::future::poll_fn(|cx| {
-                use std::future::Future as _;
-                let done = std::pin::Pin::new(&mut task).poll(cx).is_ready();
-                if fuse.as_mut().poll(cx).is_ready() || done {
-                    return std::task::Poll::Ready(());
-                }
-                std::task::Poll::Pending
-            })
-            .await;
-        }
-    }
+        fuse.as_mut().poll(cx).map(|()| false)
+    })
+    .await
 }
 
 /// Ends an incarnation.
-fn end(simulation: &Simulation, node: NodeId, shared: &Shared, ending: Ending, rng: &mut Rng) {
+pub fn end_incarnation(
+    simulation: &Simulation,
+    node: NodeId,
+    shared: &Shared,
+    ending: Ending,
+    rng: &mut Rng,
+) {
     match ending {
         Ending::PowerLoss | Ending::PowerLossAt(_) => simulation.power_loss(node, PowerRates::random(rng)),
         // A store that was closed leaves nothing behind that a crash could change.
@@ -277,9 +353,8 @@ fn end(simulation: &Simulation, node: NodeId, shared: &Shared, ending: Ending, r
     let mut ghost = shared.ghost();
     ghost.look_at(&disk);
     ghost.restart();
-    shared.producers().iter().for_each(|producer| {
-        producer.lock().expect("no code panics while it holds a producer").restart();
-    });
+    drop(ghost);
+    shared.restart_producers();
 }
 
 /// Lets bits rot and sectors die.

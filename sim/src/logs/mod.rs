@@ -5,6 +5,7 @@
 
 mod checks;
 mod durable;
+pub mod exhaustive;
 mod ghost;
 mod history;
 mod marks;

@@ -24,7 +24,7 @@ struct Made {
 }
 
 /// What a producer remembers. It outlives the node, as a client does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Producer {
     log: LogId,
     number: usize,
@@ -60,6 +60,17 @@ impl Context {
         ghost.look_at(&self.disk);
         ghost
     }
+}
+
+/// When a producer waits for the sync of what it appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// After each batch.
+    Each,
+    /// When all are appended.
+    AtTheEnd,
+    /// It does not.
+    Never,
 }
 
 /// How a burst went on after a batch.
@@ -155,7 +166,8 @@ impl Producer {
     }
 }
 
-fn lock(producer: &SharedProducer) -> std::sync::MutexGuard<'_, Producer> {
+/// Locks a producer; never across a suspension.
+pub fn lock(producer: &SharedProducer) -> std::sync::MutexGuard<'_, Producer> {
     producer.lock().expect("no code panics while it holds a producer")
 }
 
@@ -198,7 +210,38 @@ async fn run(
             sends.push(made);
         }
     }
-    let together = rng.random_bool(0.7);
+    let patience = if rng.random_bool(0.7) { Patience::AtTheEnd } else { Patience::Each };
+    deliver(context, log, producer, sends, patience).await
+}
+
+/// Appends so many new batches behind those that have no answer yet.
+pub async fn send(
+    context: &Context,
+    log: &Log<SimEnv>,
+    producer: &SharedProducer,
+    rng: &mut Rng,
+    count: usize,
+    patience: Patience,
+) -> Result<(), Violation> {
+    let sends = {
+        let mut producer = lock(producer);
+        let now = context.env.true_time();
+        for _ in 0..count {
+            let made = producer.make(&mut context.ghost(), rng, now);
+            producer.open.push_back(made);
+        }
+        producer.open.iter().cloned().collect()
+    };
+    deliver(context, log, producer, sends, patience).await
+}
+
+async fn deliver(
+    context: &Context,
+    log: &Log<SimEnv>,
+    producer: &SharedProducer,
+    sends: Vec<Made>,
+    patience: Patience,
+) -> Result<(), Violation> {
     let mut waiting = VecDeque::new();
     for made in sends {
         let now = context.env.clock().wall();
@@ -213,9 +256,12 @@ async fn run(
         if matches!(step, Step::Stop) {
             break;
         }
-        if !together {
+        if patience == Patience::Each {
             acknowledge(context, log, producer, &mut waiting).await?;
         }
+    }
+    if patience == Patience::Never {
+        return Ok(());
     }
     acknowledge(context, log, producer, &mut waiting).await
 }

@@ -1,10 +1,9 @@
 //! What an incarnation of the node does: a random sequence of actions on the store's logs.
 
-use super::checks::LogGhost;
 use super::ghost::Ghost;
 use super::history::{Opened, Shared, create_log, note_policy, open, rest, usable_logs};
 use super::plan::{Ending, Incarnation, draw_config, pick};
-use super::producer::{SharedProducer, burst};
+use super::producer::{burst, lock};
 use super::verify::read_range;
 use crate::executor::{SimEnv, Violation};
 use highwater_env::{Env, Purpose, Rng, Task};
@@ -107,12 +106,6 @@ impl Worker<'_> {
         if logs.is_empty() { None } else { Some(pick(&mut self.rng, &logs).clone()) }
     }
 
-    fn with_ghost(&self, log: LogId, change: impl FnOnce(&mut LogGhost)) {
-        if let Some(log) = self.shared.ghost().logs.get_mut(&log) {
-            change(log);
-        }
-    }
-
     async fn wait_for_bursts(&mut self) {
         for task in self.bursts.drain(..) {
             task.await;
@@ -164,13 +157,12 @@ impl Worker<'_> {
 
     async fn produce(&mut self) {
         let Some(log) = self.some_log() else { return };
-        let producers: Vec<SharedProducer> =
-            self.shared.producers().iter().filter(|p| of(p, log.id())).cloned().collect();
+        let producers = self.shared.producers_of(log.id());
         if producers.is_empty() {
             return;
         }
         let producer = pick(&mut self.rng, &producers).clone();
-        if !producer.lock().expect("no code panics while it holds a producer").begin() {
+        if !lock(&producer).begin() {
             return;
         }
         let env = self.env().clone();
@@ -206,18 +198,13 @@ impl Worker<'_> {
         let (start, end) = (log.start_offset(), log.synced_end());
         let up_to =
             if self.rng.random_bool(0.2) { end } else { Offset(self.rng.random_range(start.0..=end.0)) };
-        self.with_ghost(log.id(), |ghost| ghost.deletion_asked = ghost.deletion_asked.max(up_to));
-        if let Ok(start) = log.delete_records(up_to).await {
-            self.with_ghost(log.id(), |ghost| {
-                ghost.deletion_done = ghost.deletion_done.max(start.min(up_to))
-            });
-        }
+        self.shared.delete_records(&log, up_to).await;
     }
 
     async fn configure(&mut self) {
         let Some(log) = self.some_log() else { return };
         let config: LogConfig = draw_config(&mut self.rng);
-        self.with_ghost(log.id(), |ghost| note_policy(ghost, &config));
+        self.shared.with_log(log.id(), |ghost| note_policy(ghost, &config));
         self.shared.configs().insert(log.id(), config.clone());
         log.set_config(config).await;
     }
@@ -239,46 +226,17 @@ impl Worker<'_> {
             return;
         }
         let log = pick(&mut self.rng, &logs).id();
-        self.with_ghost(log, |ghost| ghost.deleted = true);
+        self.shared.with_log(log, |ghost| ghost.deleted = true);
         if self.opened.store.delete_log(log).await.is_ok() {
-            self.with_ghost(log, |ghost| ghost.deletion_confirmed = true);
+            self.shared.with_log(log, |ghost| ghost.deletion_confirmed = true);
         }
     }
 
-    /// Moves a log's end back, as replication would, into the middle of what was acknowledged too.
     async fn truncate(&mut self) -> Result<(), Violation> {
         let Some(log) = self.some_log() else { return Ok(()) };
-        let producers: Vec<SharedProducer> =
-            self.shared.producers().iter().filter(|p| of(p, log.id())).cloned().collect();
-        let guard = |producer: &SharedProducer| {
-            producer.lock().expect("no code panics while it holds a producer").begin()
-        };
-        if producers.iter().any(|p| p.lock().expect("no code panics while it holds a producer").is_busy()) {
-            return Ok(());
-        }
-        // Nobody appends meanwhile, and the producers' sequences begin anew.
-        producers.iter().for_each(|producer| {
-            guard(producer);
-        });
-        for producer in &producers {
-            producer.lock().expect("no code panics while it holds a producer").forget();
-        }
         let (start, end) = (log.start_offset(), log.end_offset());
         let to = Offset(self.rng.random_range(start.0..=end.0));
-        self.with_ghost(log.id(), |ghost| ghost.expect_truncation(to));
-        let truncated = log.truncate(to).await.is_ok();
-        self.opened.context.epoch = self.shared.next_epoch();
-        for producer in &producers {
-            producer.lock().expect("no code panics while it holds a producer").restart();
-        }
-        let (start, end) = (log.start_offset(), log.end_offset());
-        if truncated && start > end {
-            return Err(Violation::new(
-                "S8",
-                format!("{}: truncated to {end}, the log starts at {start}", log.id()),
-            ));
-        }
-        Ok(())
+        self.shared.truncate(&mut self.opened, &log, to).await
     }
 
     /// Closes the store and opens it again within the process, if a log of it has failed or just so.
@@ -298,10 +256,6 @@ impl Worker<'_> {
         self.opened = open(self.shared, &env, &disk).await?;
         Ok(())
     }
-}
-
-fn of(producer: &SharedProducer, log: LogId) -> bool {
-    producer.lock().expect("no code panics while it holds a producer").log() == log
 }
 
 /// The end of the last batch that ends at or before an offset.
