@@ -8,5 +8,6 @@ pub mod disk;
 pub mod executor;
 pub mod hash;
 pub mod logs;
+pub mod scenario;
 
 pub use executor::{Failure, NodeId, SimEnv, Simulation, Violation};

@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use highwater_sim::campaign::{self, Campaign, Failed, Summary};
 use highwater_sim::logs::{self, Regime};
+use highwater_sim::scenario::Scenario;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs Highwater on simulated machines: one seed decides everything.
@@ -20,6 +22,8 @@ struct Cli {
 enum Command {
     /// Random histories of a store on a disk that fails
     Disk(Disk),
+    /// Runs a scenario file, or all of a folder
+    Run(Run),
     /// Runs one history again, with every disk operation among its events
     Replay(Replay),
 }
@@ -45,6 +49,27 @@ struct Disk {
     /// With --exhaustive: how many states are opened per cut, where there are more
     #[arg(long, default_value_t = 64)]
     states: usize,
+    /// How many failures are told in full
+    #[arg(long, default_value_t = 1)]
+    details: usize,
+    /// Switches a planted bug on (builds with --cfg highwater_mutants)
+    #[arg(long)]
+    mutant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The file or folder
+    path: PathBuf,
+    /// How many seeds, per scenario
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// How many run at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// How many failures are told in full
     #[arg(long, default_value_t = 1)]
     details: usize,
@@ -88,13 +113,19 @@ impl RegimeChoice {
     }
 }
 
-fn main() -> Result<ExitCode> {
+/// Exit codes: 0 if all is well, 1 if a property was violated, 2 if nothing could be run.
+fn main() -> ExitCode {
     // A panic of the code under test is a failure that is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Disk(disk) => run_disk(&disk),
+        Command::Run(run) => run_scenarios(&run),
         Command::Replay(replay) => run_replay(&replay),
-    }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
 #[cfg(highwater_mutants)]
@@ -126,6 +157,27 @@ fn run_disk(disk: &Disk) -> Result<ExitCode> {
         summary.merge(campaign.run());
     }
     Ok(tell(&summary, disk.mutant.as_deref(), disk.details))
+}
+
+fn run_scenarios(run: &Run) -> Result<ExitCode> {
+    activate(run.mutant.as_deref())?;
+    let mut summary = Summary::default();
+    println!("| scenario | seeds | records acknowledged | faults injected | failed |\n|---|---|---|---|---|");
+    for scenario in Scenario::read_all(&run.path)? {
+        let campaign = Campaign {
+            regime: scenario.regime,
+            first_seed: run.first_seed,
+            seeds: run.seeds,
+            jobs: run.jobs,
+        };
+        let part = campaign.run();
+        let faults: u64 = part.faults.values().sum();
+        let (seeds, acknowledged, failed) = (part.histories, part.acknowledged, part.failed.len());
+        println!("| {} | {seeds} | {acknowledged} | {faults} | {failed} |", scenario.name);
+        summary.merge(part);
+    }
+    println!();
+    Ok(tell(&summary, run.mutant.as_deref(), run.details))
 }
 
 fn run_exhaustive(disk: &Disk) -> ExitCode {

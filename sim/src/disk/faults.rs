@@ -101,6 +101,8 @@ pub struct FaultRates {
     pub sync_failures: Vec<SyncFailure>,
     /// A sync succeeds though pages were never written. Dishonest.
     pub lost_write: f64,
+    /// A sync succeeds though pages were lost, and the next one of the file says so. Dishonest.
+    pub late_sync: f64,
     /// A sync succeeds though a page went elsewhere. Dishonest, and harms bytes that were durable.
     pub misdirected: f64,
     /// Clean pages are evicted from the cache before an operation.
@@ -141,6 +143,7 @@ impl FaultRates {
     pub fn lying(rng: &mut Rng) -> Self {
         let mut rates = Self::honest(rng);
         rates.lost_write = rng.random_range(0.0..0.05);
+        rates.late_sync = rng.random_range(0.0..0.03);
         rates.misdirected = rng.random_range(0.0..0.05);
         rates
     }
@@ -168,6 +171,8 @@ impl FaultRates {
                     Some(Fault::Sync(self.draw_sync_failure(rng)))
                 } else if hit(self.lost_write) {
                     Some(Fault::LostWrite)
+                } else if hit(self.late_sync) {
+                    Some(Fault::LateSync)
                 } else {
                     hit(self.misdirected).then_some(Fault::Misdirected)
                 }
