@@ -14,14 +14,8 @@ const DEFAULT_SEEDS: u64 = 200;
 /// The simulator's package.
 const SIMULATOR: &str = "highwater-sim";
 
-/// What the simulator's histories do with one planted bug, or with clean code.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// No property was broken.
-    Clean,
-    /// A property was broken: by which seed, how often.
-    Broken(String),
-}
+/// The histories that broke a property: seed and regime, and the property.
+type Broken = BTreeMap<String, String>;
 
 /// Runs every planted bug, or those named, over the same seeds as the clean code. Fails when clean code fails or a
 /// bug survives.
@@ -38,28 +32,34 @@ pub fn mutants(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitC
     let simulated = simulated(workspace)?;
     let simulator = build(workspace)?;
 
-    println!("| planted bug | seeds | outcome |\n|---|---|---|");
-    let clean = verdict(&simulate(&simulator, workspace, seeds, None)?, None)?;
-    let mut failed = clean != Verdict::Clean;
-    match clean {
-        Verdict::Clean => println!("| (none) | {seeds} | clean |"),
-        Verdict::Broken(how) => println!("| (none) | {seeds} | FAILED: {how} |"),
-    }
+    println!("| planted bug | seeds | histories that kill it | the first of them |\n|---|---|---|---|");
+    let clean = broken(&simulate(&simulator, workspace, seeds, None)?, false)?;
+    let mut failed = !clean.is_empty();
+    println!("| (none) | {seeds} | {} | {} |", clean.len(), first(&clean));
     for id in &chosen {
         let package = &planted[id];
         if !simulated.contains(package) {
-            println!("| {id} | 0 | not run: no simulated history runs {package} |");
+            println!("| {id} | 0 | not run | no simulated history runs {package} |");
             continue;
         }
-        match verdict(&simulate(&simulator, workspace, seeds, Some(id))?, Some(id))? {
-            Verdict::Broken(how) => println!("| {id} | {seeds} | {how} |"),
-            Verdict::Clean => {
-                failed = true;
-                println!("| {id} | {seeds} | SURVIVED |");
-            }
-        }
+        let mut killers = broken(&simulate(&simulator, workspace, seeds, Some(id))?, true)?;
+        // What clean code does as well was not done by the planted bug.
+        killers.retain(|history, _| !clean.contains_key(history));
+        failed |= killers.is_empty();
+        let how = if killers.is_empty() { "SURVIVED".to_owned() } else { first(&killers) };
+        println!("| {id} | {seeds} | {} | {how} |", killers.len());
+    }
+    if !clean.is_empty() {
+        println!("\nCLEAN CODE FAILED; the histories in which it did count for nothing above.");
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The history with the lowest seed.
+fn first(broken: &Broken) -> String {
+    let seed = |history: &str| history.split(' ').nth(1).and_then(|seed| seed.parse::<u64>().ok());
+    let lowest = broken.iter().min_by_key(|(history, _)| seed(history));
+    lowest.map(|(history, property)| format!("{history}: {property}")).unwrap_or_default()
 }
 
 /// The names of all switches in the product's sources, and the package that each is in.
@@ -126,21 +126,27 @@ fn simulate(simulator: &Path, workspace: &Workspace, seeds: u64, mutant: Option<
     command.output().with_context(|| simulator.display().to_string())
 }
 
-/// What the simulator's output says. That it could not run is an error and no verdict.
-fn verdict(output: &Output, mutant: Option<&str>) -> Result<Verdict> {
-    if output.status.success() {
-        return Ok(Verdict::Clean);
-    }
+/// The histories that the simulator's output reports. That it could not run is an error and not a kill.
+fn broken(output: &Output, mutant: bool) -> Result<Broken> {
     let text = String::from_utf8_lossy(&output.stdout);
-    let told = match mutant {
-        // "planted bug ID: first killed by seed ...".
-        Some(id) => text.lines().find_map(|line| line.strip_prefix(&format!("planted bug {id}: "))),
-        None => text.lines().find(|line| line.starts_with("seed ") && line.contains(" violates ")),
-    };
-    match told {
-        Some(how) => Ok(Verdict::Broken(how.trim().to_owned())),
-        None => bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+    // "seed N (REGIME) violates PROPERTY: ...".
+    let broken: Broken = text
+        .lines()
+        .filter(|line| line.starts_with("seed "))
+        .filter_map(|line| line.split_once(" violates "))
+        .map(|(history, rest)| (history.to_owned(), rest.split(':').next().unwrap_or(rest).to_owned()))
+        .collect();
+    // A build without planted bugs, or an unknown option, ends the simulator before its first history.
+    if broken.is_empty() != output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "the simulator{}: {}: {}",
+            if mutant { " with a planted bug" } else { "" },
+            output.status,
+            told.trim()
+        );
     }
+    Ok(broken)
 }
 
 #[cfg(test)]
@@ -156,22 +162,33 @@ mod tests {
         assert_eq!(switches(source).collect::<Vec<_>>(), ["log-no-fsync", "read-rot"]);
     }
 
-    fn check(code: i32, stdout: &str, mutant: Option<&str>, expected: Option<Verdict>) {
+    fn check(code: i32, stdout: &str, expected: Option<&[&str]>) {
         let status = ExitStatus::from_raw(code << 8);
         let output = Output { status, stdout: stdout.as_bytes().to_vec(), stderr: Vec::new() };
-        assert_eq!(verdict(&output, mutant).ok(), expected, "{stdout}");
+        let found = broken(&output, true).ok();
+        let found: Option<Vec<String>> = found.map(|broken| {
+            broken.iter().map(|(history, property)| format!("{history}: {property}")).collect()
+        });
+        let expected: Option<Vec<String>> =
+            expected.map(|expected| expected.iter().map(|line| (*line).to_owned()).collect());
+        assert_eq!(found, expected, "{stdout}");
     }
 
     #[test]
     fn a_simulator_that_cannot_run_has_killed_nothing() {
-        let killed = "seed 3 (honest disk) violates S10\nplanted bug x: first killed by seed 3 (S10), kill rate 2.0 %\n";
-        let how = "first killed by seed 3 (S10), kill rate 2.0 %".to_owned();
-        check(1, killed, Some("x"), Some(Verdict::Broken(how)));
-        check(1, killed, Some("y"), None);
-        check(1, killed, None, Some(Verdict::Broken("seed 3 (honest disk) violates S10".to_owned())));
-        check(0, "", Some("x"), Some(Verdict::Clean));
-        check(1, "", Some("x"), None);
-        check(2, "", None, None);
+        let killed =
+            "seed 3 (honest disk) violates S10: a: b\nplanted bug x: first killed by seed 3 (S10)\n\na table";
+        check(1, killed, Some(&["seed 3 (honest disk): S10"]));
+        check(0, "a table", Some(&[]));
+        check(1, "", None);
+        check(2, "", None);
+    }
+
+    #[test]
+    fn the_first_history_is_the_one_with_the_lowest_seed() {
+        let history = |seed| (format!("seed {seed} (honest disk)"), "S1".to_owned());
+        assert_eq!(first(&[history(10), history(9)].into()), "seed 9 (honest disk): S1");
+        assert_eq!(first(&Broken::new()), "");
     }
 
     #[test]
