@@ -173,6 +173,9 @@ impl<'a, E: Env> Recovery<'a, E> {
 
     /// Opens a log of which nothing is believed but its mark.
     async fn open(&mut self) -> io::Result<Recovered<FileOf<E>>> {
+        // Names that a process before this one gave may be visible and not on disk. What they replace is cut on the
+        // strength of them.
+        self.disk().sync_dir(&self.dir).await?;
         let segments = self.live_segments().await?;
         let tail_from = self.tail_from(&segments);
         let (below, tail) = segments.split_at(tail_from);

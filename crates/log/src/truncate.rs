@@ -49,11 +49,11 @@ impl<E: Env> Log<E> {
             let segment = bases.find(|&base| base <= to).unwrap_or_default();
             let mut mark = lock(&self.0.mark);
             let proven = segment.max(mark.start);
-            if mark.proven <= proven {
-                return Ok(());
+            if mark.proven > proven {
+                *mark = Mark { proven, segment, position: SEGMENT_HEADER_BYTES, start: mark.start };
             }
-            *mark = Mark { proven, segment, position: SEGMENT_HEADER_BYTES, start: mark.start };
         }
+        // Written in any case: what is on disk may be older than what is known here, and say more.
         Ok(self.0.core.write_marks().await?)
     }
 
