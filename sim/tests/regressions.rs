@@ -218,6 +218,69 @@ fn a_log_whose_first_segments_are_lost_can_be_truncated() {
     });
 }
 
+/// A truncation first takes back what the marks on disk say was proven. When that could not be written, the next
+/// truncation believed it had been done, and after a crash the cut batches counted as damage.
+#[test]
+fn a_truncation_that_could_not_lower_the_marks_does_it_the_next_time() {
+    let (simulation, node, env) = node(1);
+    simulation.block_on(async {
+        let (store, _) = open(&env, 1).await;
+        let log = store.create_log(LOG, LogConfig::default()).await.unwrap();
+        for _ in 0..4 {
+            append_synced(&log, &batch(1, None)).await;
+        }
+        highwater_env::sleep(env.clock(), Duration::from_millis(20)).await;
+        env.disk().fail_next(Op::Write, "recovery-points", Fault::Full);
+        assert!(log.truncate(Offset(2)).await.is_err());
+        assert_eq!(log.truncate(Offset(2)).await.unwrap(), Offset(2));
+    });
+    simulation.crash(node);
+    let env = simulation.restart(node);
+    simulation.block_on(async {
+        let (store, reports) = open(&env, 1_000).await;
+        assert_eq!(reports[0].damaged, []);
+        assert_eq!(store.log(LOG).unwrap().end_offset(), Offset(2));
+    });
+}
+
+/// Recovery renames the rewritten tail into place. When the directory's sync failed, or the process died before it, the
+/// next recovery saw the new file and cut the old one; a power loss took the new name, and with it the tail.
+#[test]
+fn a_rewritten_tail_survives_a_crash_before_its_name_is_on_disk() {
+    for operations in 0..60 {
+        let (simulation, node, env) = node(operations);
+        simulation.block_on(async {
+            let (store, _) = open(&env, 3_600_000).await;
+            let log = store.create_log(LOG, LogConfig::default()).await.unwrap();
+            append_synced(&log, &batch(1, None)).await;
+            store.close().await.unwrap();
+            let (store, _) = open(&env, 3_600_000).await;
+            let log = store.log(LOG).unwrap();
+            append_synced(&log, &batch(1, None)).await;
+        });
+        simulation.crash(node);
+        // The first recovery is cut off, the second one too, and then the power goes.
+        for cut in [operations, 25] {
+            let env = simulation.restart(node);
+            let fuse = simulation.fuse(node, cut);
+            let opening = env.clone();
+            let task = env.spawn("open", async move { drop(open(&opening, 3_600_000).await) });
+            simulation.block_on(async {
+                tokio::select! {
+                    biased;
+                    _ = task => {}
+                    () = fuse => {}
+                }
+            });
+            simulation.crash(node);
+        }
+        simulation.power_loss(node, PowerRates::DROP_ALL);
+        let env = simulation.restart(node);
+        let end = simulation.block_on(async { open(&env, 1_000).await.0.log(LOG).unwrap().end_offset() });
+        assert_eq!(end, Offset(2), "cut before operation {operations}");
+    }
+}
+
 /// No checksum covers a batch's leader epoch. One flipped bit in the unproven tail lifted the log's epoch above that of
 /// every leader to come.
 #[test]

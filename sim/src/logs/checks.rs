@@ -125,7 +125,13 @@ impl LogGhost {
                 self.appended(base, Batch { last, epoch, checksum, producer, firm: false, detail: None })
             }
             Event::Synced { end, .. } => self.synced(end),
-            Event::LogStart { start, .. } => self.log_start(start, now),
+            Event::LogStart { start, .. } => {
+                // What became unreadable is not known to follow.
+                if strict {
+                    self.check_removal(start, now)?;
+                }
+                self.log_start(start)
+            }
             Event::Truncated { end, .. } => {
                 self.batches.retain(|_, batch| batch.firm || batch.last < end);
                 self.end = Some(end);
@@ -197,12 +203,11 @@ impl LogGhost {
         Ok(())
     }
 
-    fn log_start(&mut self, start: Offset, now: Timestamp) -> Result<(), Violation> {
+    fn log_start(&mut self, start: Offset) -> Result<(), Violation> {
         check(start >= self.start, "S8", || format!("the log start fell from {} to {start}", self.start))?;
         check(start <= self.ever_synced, "S8", || {
             format!("the log start {start} is beyond the synced end {}", self.ever_synced)
         })?;
-        self.check_removal(start, now)?;
         self.start = start;
         Ok(())
     }
