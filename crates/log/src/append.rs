@@ -12,6 +12,7 @@ use crate::producers::{Producers, Verdict};
 use crate::report::Appended;
 use crate::segment::{Active, Sealed};
 use crate::window::Window;
+use bytes::Bytes;
 use highwater_env::{Env, Event, File};
 use highwater_records::{Batch, BatchHeader, TimestampType};
 use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
@@ -73,19 +74,68 @@ impl<F: Clone> Appender<F> {
     }
 
     /// Whether a batch of `size` bytes whose end offset is `end` belongs into a new segment.
-    fn roll_due(&self, size: u32, end: Offset, now: Timestamp) -> bool {
+    /// `before` bytes are going to be written in front of it.
+    fn roll_due(&self, before: u32, size: u32, end: Offset, now: Timestamp) -> bool {
         if self.roll_begun {
             return true;
         }
-        let full = u64::from(self.position) + u64::from(size) > u64::from(self.config.segment_bytes);
+        let filled = u64::from(self.position) + u64::from(before);
+        let full = filled + u64::from(size) > u64::from(self.config.segment_bytes);
         let offsets_full = end.0 - self.base.0 > i64::from(i32::MAX);
-        !self.is_empty() && (full || offsets_full || self.index_full || self.aged(now))
+        let is_empty = self.is_empty() && before == 0;
+        !is_empty && (full || offsets_full || self.index_full || self.aged(now))
     }
 
     fn aged(&self, now: Timestamp) -> bool {
         let age = u64::try_from(now.0.saturating_sub(self.created.0)).unwrap_or(0);
         age >= self.config.segment_ms
     }
+}
+
+/// How many batches are written at once at most: as many as go into one system call.
+const RUN_BATCHES: usize = 32;
+/// How many bytes are written at once at most, but for a batch that is larger by itself.
+const RUN_BYTES: u32 = 1 << 20;
+
+/// Batches that are written at once.
+struct Run {
+    /// Their headers as they are written, and their sizes.
+    batches: Vec<(BatchHeader, u32)>,
+    buffers: Vec<Bytes>,
+    bytes: u32,
+    /// The offset after the last of them.
+    end: Offset,
+    append_time: Option<Timestamp>,
+}
+
+/// What the first batch of a run comes to.
+enum Begun {
+    Run(Run),
+    /// It was appended before.
+    Duplicate(Appended),
+}
+
+impl Run {
+    fn new(base: Offset, append_time: Option<Timestamp>) -> Self {
+        Self { batches: Vec::new(), buffers: Vec::new(), bytes: 0, end: base, append_time }
+    }
+
+    fn add(&mut self, batch: &Batch, size: u32, epoch: LeaderEpoch) {
+        let assigned = batch.assigned(self.end, epoch, self.append_time);
+        self.buffers.extend(assigned.buffers());
+        self.batches.push((*assigned.header(), size));
+        self.bytes += size;
+        self.end = assigned.header().next_offset();
+    }
+
+    fn headers(&self) -> impl DoubleEndedIterator<Item = &BatchHeader> {
+        self.batches.iter().map(|(header, _)| header)
+    }
+}
+
+/// The end offset of a batch that starts at `base`.
+fn end_of(header: &BatchHeader, base: Offset) -> Offset {
+    base.plus(i64::from(header.last_offset_delta) + 1)
 }
 
 impl<E: Env> Log<E> {
@@ -101,8 +151,76 @@ impl<E: Env> Log<E> {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Appended, AppendError> {
+        let mut answers = self.append_all(std::slice::from_ref(batch), epoch, now).await;
+        answers.pop().expect("there is an answer for each batch")
+    }
+
+    /// [`Log::append`] for several batches, in their order, with as few writes as they can be made with. Each has an
+    /// answer of its own; one that is refused does not keep those after it from being appended.
+    pub async fn append_all(
+        &self,
+        batches: &[Batch],
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Vec<Result<Appended, AppendError>> {
+        let mut answers = Vec::with_capacity(batches.len());
         let mut guard = self.0.appender.lock().await;
         let appender = &mut *guard;
+        while let [first, others @ ..] = &batches[answers.len()..] {
+            let mut run = match self.begin_run(appender, first, epoch, now).await {
+                Ok(Begun::Run(run)) => run,
+                Ok(Begun::Duplicate(appended)) => {
+                    answers.push(Ok(appended));
+                    continue;
+                }
+                Err(error) => {
+                    answers.push(Err(error));
+                    continue;
+                }
+            };
+            for batch in others {
+                match self.fits(appender, &run, batch, now) {
+                    Some(size) => run.add(batch, size, epoch),
+                    None => break,
+                }
+            }
+            if mutant!("pid-mutate-early") {
+                run.headers().for_each(|header| appender.producers.record(header, now));
+            }
+            // Stays set if this future is dropped while the write runs.
+            appender.tail_uncertain = true;
+            let buffers = std::mem::take(&mut run.buffers);
+            let written = appender.file.write_at(u64::from(appender.position), buffers).await;
+            if let Err(error) = written {
+                let error = Box::pin(self.append_failed(appender, error)).await;
+                answers.extend((1..run.batches.len()).map(|_| Err(error.for_another())));
+                answers.push(Err(error));
+                continue;
+            }
+            appender.tail_uncertain = false;
+            for (header, size) in &run.batches {
+                self.appended(appender, header, *size, now);
+                answers.push(Ok(Appended {
+                    base_offset: header.base_offset,
+                    end_offset: header.next_offset(),
+                    duplicate: false,
+                    append_time: run.append_time,
+                }));
+            }
+            // Once for all of them: the sync that this starts is to cover them.
+            self.commit_due();
+        }
+        answers
+    }
+
+    /// Makes the log ready for a batch, or finds that it is there.
+    async fn begin_run(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        batch: &Batch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<Begun, AppendError> {
         self.ensure_open()?;
         // What is rare is boxed: callers keep the future of every append.
         if appender.tail_uncertain {
@@ -110,38 +228,40 @@ impl<E: Env> Log<E> {
         }
         let header = batch.header();
         let log_time = appender.config.timestamp_type == TimestampType::LogAppendTime;
-        let append_time = log_time.then_some(now);
         if let Verdict::Duplicate(first) = appender.producers.check(header)? {
             let append_time = log_time.then_some(first.timestamp);
             let (base_offset, end_offset) = (first.base, first.end);
-            return Ok(Appended { base_offset, end_offset, duplicate: true, append_time });
+            return Ok(Begun::Duplicate(Appended { base_offset, end_offset, duplicate: true, append_time }));
         }
-        let base_offset = self.end_offset();
-        let size = self.check_size(appender, header, base_offset)?;
-        let end_offset = base_offset.plus(i64::from(header.last_offset_delta) + 1);
+        let base = self.end_offset();
+        let size = self.check_size(appender, header, base)?;
         if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            Box::pin(self.begin_epoch(epoch, base_offset)).await?;
+            Box::pin(self.begin_epoch(epoch, base)).await?;
         }
-        if appender.roll_due(size, end_offset, now) {
+        if appender.roll_due(0, size, end_of(header, base), now) {
             Box::pin(self.roll(appender, now)).await?;
         }
-        // In a scope, so that the future keeps the header and not the whole batch once more.
-        let (header, buffers) = {
-            let assigned = batch.assigned(base_offset, epoch, append_time);
-            (*assigned.header(), Vec::from(assigned.buffers()))
+        let mut run = Run::new(base, log_time.then_some(now));
+        run.add(batch, size, epoch);
+        Ok(Begun::Run(run))
+    }
+
+    /// The size of a batch if it can be written together with those of a run, behind them. Whatever is not plain is
+    /// left to begin a run of its own.
+    fn fits(&self, appender: &Appender<FileOf<E>>, run: &Run, batch: &Batch, now: Timestamp) -> Option<u32> {
+        let header = batch.header();
+        let size = self.check_size(appender, header, run.end).ok()?;
+        let room = run.batches.len() < RUN_BATCHES && run.bytes.saturating_add(size) <= RUN_BYTES;
+        if !room || appender.roll_due(run.bytes, size, end_of(header, run.end), now) {
+            return None;
+        }
+        // What stands in the run is not known to the producers' state before it is written.
+        let before = run.headers().rev().find(|before| before.producer_id == header.producer_id);
+        let in_order = match before.filter(|_| header.has_producer()) {
+            Some(before) => Producers::follows(before, header),
+            None => matches!(appender.producers.check(header), Ok(Verdict::Append)),
         };
-        if mutant!("pid-mutate-early") {
-            appender.producers.record(&header, now);
-        }
-        // Stays set if this future is dropped while the write runs.
-        appender.tail_uncertain = true;
-        let written = appender.file.write_at(u64::from(appender.position), buffers).await;
-        if let Err(error) = written {
-            return Err(Box::pin(self.append_failed(appender, error)).await);
-        }
-        appender.tail_uncertain = false;
-        self.appended(appender, &header, size, now);
-        Ok(Appended { base_offset, end_offset, duplicate: false, append_time })
+        in_order.then_some(size)
     }
 
     /// Notes that `epoch` begins at the log's end, durably. Called by a new leader before its first append.
@@ -161,7 +281,7 @@ impl<E: Env> Log<E> {
         let appender = &mut *guard;
         self.ensure_open()?;
         self.mend(appender).await?;
-        let due = appender.roll_due(0, self.end_offset(), now);
+        let due = appender.roll_due(0, 0, self.end_offset(), now);
         if due {
             self.roll(appender, now).await?;
         }
@@ -213,7 +333,6 @@ impl<E: Env> Log<E> {
                 header.base_sequence,
             )),
         });
-        self.commit_due();
     }
 
     /// What becomes of the log after a write that failed.

@@ -167,6 +167,18 @@ pub enum AppendError {
     Io(io::Error),
 }
 
+impl AppendError {
+    /// The same for another batch of the same write.
+    pub(crate) fn for_another(&self) -> Self {
+        match self {
+            Self::StorageFull => Self::StorageFull,
+            Self::Closed => Self::Closed,
+            Self::Io(error) => Self::Io(error.kind().into()),
+            _ => Self::Poisoned,
+        }
+    }
+}
+
 /// Why a range could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

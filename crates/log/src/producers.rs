@@ -75,6 +75,14 @@ impl Producers {
         Ok(Verdict::Append)
     }
 
+    /// Whether a batch of a producer is the next one after another batch of it.
+    pub(crate) fn follows(before: &BatchHeader, header: &BatchHeader) -> bool {
+        has_sequence(before)
+            && has_sequence(header)
+            && before.producer_epoch == header.producer_epoch
+            && next_sequence(before.last_sequence()) == header.base_sequence
+    }
+
     /// Takes in a batch that stands in the log. `now` is the broker's clock.
     pub(crate) fn record(&mut self, header: &BatchHeader, now: Timestamp) {
         if !header.has_producer() {

@@ -128,10 +128,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Makes a segment at the log's new end, where there is none that could be cut.
-    async fn begin_anew(
-        &self,
-        to: Offset,
-    ) -> io::Result<Active<FileOf<E>>> {
+    async fn begin_anew(&self, to: Offset) -> io::Result<Active<FileOf<E>>> {
         let core = &self.0.core;
         let created = core.env.clock().wall();
         let file = create(core.env.disk(), &self.0.dir.join(segment_name(to))).await?;
@@ -161,15 +158,16 @@ impl<E: Env> Log<E> {
             core.env.disk().open(&self.0.dir.join(segment_name(last.base)), OpenMode::Write).await?
         };
         let interval = appender.config.index_interval_bytes;
+        let epochs = lock(&self.0.view).epochs.within(last.base, last.end);
         let mut cut = to;
         // A batch that holds `to` goes as a whole.
-        scan_segment(&file, last.base, last.end, last.size, interval, |header| {
+        scan_segment(&file, last.base, last.end, last.size, interval, &epochs, |header| {
             if header.base_offset < to && to < header.next_offset() {
                 cut = header.base_offset;
             }
         })
         .await;
-        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, |_| {}).await;
+        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, &epochs, |_| {}).await;
         file.set_len(u64::from(scan.index.summary().size)).await?;
         file.sync_data().await?;
         // The last offsets that are kept may be damaged.
