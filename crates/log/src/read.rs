@@ -278,7 +278,9 @@ impl<E: Env> Log<E> {
     async fn rescan_sealed(&self, sealed: &Arc<Sealed>, file: &FileOf<E>) -> io::Result<Arc<Index>> {
         let summary = &sealed.summary;
         let interval = self.config().index_interval_bytes;
-        let scan = scan_segment(file, summary.base, summary.end, summary.size, interval, |_| {}).await;
+        let epochs = lock(&self.0.view).epochs.within(summary.base, summary.end);
+        let scan =
+            scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_| {}).await;
         self.note_damage(&scan.damaged);
         let index = Arc::new(Index { summary: *summary, entries: scan.index.finish().entries });
         if let Err(error) = self.store_index(&index).await {
@@ -350,7 +352,9 @@ impl<E: Env> Log<E> {
             return Ok(());
         }
         let interval = self.config().index_interval_bytes;
-        let scan = scan_segment(&source.file, source.base, source.end, source.size, interval, |_| {}).await;
+        let epochs = lock(&self.0.view).epochs.within(source.base, source.end);
+        let scan =
+            scan_segment(&source.file, source.base, source.end, source.size, interval, &epochs, |_| {}).await;
         let mut view = lock(&self.0.view);
         if view.generation == source.generation {
             if view.active.index.summary().base == source.base {

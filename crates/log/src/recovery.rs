@@ -234,7 +234,8 @@ impl<'a, E: Env> Recovery<'a, E> {
             self.report.bad_segment_headers += 1;
         }
         let limit = bounded_length(length)?;
-        let scan = scan_segment(&file, base, end, limit, self.hint.interval, |_| {}).await;
+        let epochs = load_epochs(self.disk(), &self.dir).await?.unwrap_or_default();
+        let scan = scan_segment(&file, base, end, limit, self.hint.interval, &epochs, |_| {}).await;
         for range in scan.damaged {
             self.damage(range);
         }

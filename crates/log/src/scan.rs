@@ -1,5 +1,6 @@
 //! Reading a segment batch by batch.
 
+use crate::epochs::Epochs;
 use crate::index::IndexBuilder;
 use bytes::Bytes;
 use highwater_env::File;
@@ -143,14 +144,21 @@ pub(crate) struct SegmentScan {
 
 /// Scans the offsets from `base` to `end` of a segment, of which `limit` bytes may be looked at, and calls `each`
 /// for every batch that checks out. Content at or beyond `end` is ignored.
+///
+/// A batch must carry the leader epoch that `epochs` has for its offset. No checksum covers it, and one that rotted
+/// upwards would make damage of every batch behind it.
 pub(crate) async fn scan_segment<F: File>(
     file: &F,
     base: Offset,
     end: Offset,
     limit: u32,
     interval: u32,
+    epochs: &Epochs,
     mut each: impl FnMut(&BatchHeader) + Send,
 ) -> SegmentScan {
+    let noted = |header: &BatchHeader| {
+        epochs.at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch)
+    };
     let first = crate::files::SEGMENT_HEADER_BYTES;
     let mut scan = SegmentScan { index: IndexBuilder::new(base), damaged: Vec::new() };
     let mut scanner = Scanner::new(file.clone(), first, limit);
@@ -158,7 +166,7 @@ pub(crate) async fn scan_segment<F: File>(
     while at < end {
         let position = scanner.position();
         match scanner.next(true).await {
-            Scanned::Batch(header) if follows(&header, at, end, epoch) => {
+            Scanned::Batch(header) if follows(&header, at, end, epoch) && noted(&header) => {
                 scan.index.push_at(&header, position, interval, landmark);
                 (at, epoch, landmark) = (header.next_offset(), header.leader_epoch, false);
                 each(&header);
