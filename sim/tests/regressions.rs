@@ -281,6 +281,69 @@ fn a_rewritten_tail_survives_a_crash_before_its_name_is_on_disk() {
     }
 }
 
+/// A producer snapshot that was being written while the log was truncated stayed. When the log had grown past it again,
+/// recovery believed it, and swallowed a producer's batch as a repeat of one that was cut.
+#[test]
+fn a_snapshot_of_what_was_truncated_is_not_kept() {
+    for stall_ms in [1, 5, 50] {
+        // Room for one batch of two records, not for two of one.
+        let config = LogConfig { segment_bytes: 314, ..small_segments() };
+        let (simulation, node, env) = node(stall_ms);
+        simulation.block_on(async {
+            let (store, _) = open(&env, 1).await;
+            let log = store.create_log(LOG, config).await.unwrap();
+            append_synced(&log, &batch(1, Some(0))).await;
+            append_synced(&log, &batch(1, Some(1))).await;
+            highwater_env::sleep(env.clock(), Duration::from_millis(10)).await;
+            let stall = Fault::Stall(Duration::from_millis(stall_ms));
+            env.disk().fail_next(Op::Write, "2.producers", stall);
+            append_synced(&log, &batch(1, None)).await;
+            assert_eq!(log.truncate(Offset(1)).await.unwrap(), Offset(1));
+            highwater_env::sleep(env.clock(), Duration::from_millis(100)).await;
+            append_synced(&log, &batch(2, None)).await;
+            highwater_env::sleep(env.clock(), Duration::from_millis(10)).await;
+        });
+        simulation.crash(node);
+        let env = simulation.restart(node);
+        simulation.block_on(async {
+            let (store, _) = open(&env, 1_000).await;
+            let appended = append(&store.log(LOG).unwrap(), &batch(1, Some(1))).await.unwrap();
+            assert!(!appended.duplicate, "the first one was cut");
+        });
+    }
+}
+
+/// The log start was published as it was known in memory, not as the marks on disk had it. After a truncation that
+/// could not lower the marks, segments were removed that recovery still needed, and what followed them was dropped.
+#[test]
+fn segments_stay_until_the_marks_on_disk_do_not_need_them() {
+    let (simulation, node, env) = node(1);
+    simulation.block_on(async {
+        let (store, _) = open(&env, 3_600_000).await;
+        let log = store.create_log(LOG, small_segments()).await.unwrap();
+        for _ in 0..4 {
+            append_synced(&log, &batch(1, None)).await;
+        }
+        env.disk().fail_next(Op::Write, "recovery-points", Fault::Full);
+        assert!(log.truncate(Offset(1)).await.is_err());
+        let (deleting, env) = (log.clone(), env.clone());
+        env.disk().fail_next(Op::SyncData, "recovery-points", Fault::Stall(Duration::from_millis(20)));
+        let task = env.spawn("delete", async move {
+            let _ = deleting.delete_records(Offset(3)).await;
+        });
+        highwater_env::sleep(env.clock(), Duration::from_millis(10)).await;
+        append_synced(&log, &batch(1, None)).await;
+        task.await;
+    });
+    simulation.crash(node);
+    let env = simulation.restart(node);
+    simulation.block_on(async {
+        let (store, reports) = open(&env, 1_000).await;
+        assert_eq!(reports[0].damaged, []);
+        assert_eq!(store.log(LOG).unwrap().end_offset(), Offset(5));
+    });
+}
+
 /// No checksum covers a batch's leader epoch. One flipped bit in the unproven tail lifted the log's epoch above that of
 /// every leader to come.
 #[test]

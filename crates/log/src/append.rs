@@ -421,11 +421,9 @@ impl<E: Env> Log<E> {
             view.sealed.push(Arc::clone(&sealed));
             sealed
         };
-        let snapshot = appender.producers.encode(base);
+        let snapshot = self.snapshot(&appender.producers, base);
         let log = self.clone();
-        core.env
-            .spawn("log-seal", async move { log.finish_seal(sealed, Some((base, snapshot))).await })
-            .detach();
+        core.env.spawn("log-seal", async move { log.finish_seal(sealed, Some(snapshot)).await }).detach();
         self.commit_due();
         Ok(())
     }

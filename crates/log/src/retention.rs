@@ -175,12 +175,12 @@ impl<E: Env> Log<E> {
         if lock(&self.0.view).snapshots.iter().any(|&offset| offset >= start && offset <= proven) {
             return Ok(());
         }
-        let (end, bytes) = {
+        let (end, snapshot) = {
             let appender = self.0.appender.lock().await;
             let end = self.end_offset();
-            (end, appender.producers.encode(end))
+            (end, self.snapshot(&appender.producers, end))
         };
-        self.store_snapshot(end, bytes).await?;
+        self.store_snapshot(snapshot).await?;
         if proven < end {
             self.sync().await?;
         }
@@ -200,9 +200,10 @@ impl<E: Env> Log<E> {
 
     /// Publishes the log's start, which is durable, and removes the segments before it.
     async fn remove_old_segments(&self) -> io::Result<Vec<Arc<Sealed>>> {
-        let mark = *lock(&self.0.mark);
-        let start = if mutant!("retention-past-hw") { mark.start } else { mark.start.min(mark.proven) };
-        self.publish_start(start);
+        // What the marks on disk say, not what is known here: it may have moved on since they were written.
+        let durable = self.0.core.marks.lock().await.logs.get(&self.0.id).map(|mark| mark.start);
+        let start = if mutant!("retention-past-hw") { Some(lock(&self.0.mark).start) } else { durable };
+        self.publish_start(start.unwrap_or_default());
         let start = self.start_offset();
         let old = {
             let mut view = lock(&self.0.view);

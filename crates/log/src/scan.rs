@@ -156,9 +156,8 @@ pub(crate) async fn scan_segment<F: File>(
     epochs: &Epochs,
     mut each: impl FnMut(&BatchHeader) + Send,
 ) -> SegmentScan {
-    let noted = |header: &BatchHeader| {
-        epochs.at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch)
-    };
+    let noted =
+        |header: &BatchHeader| epochs.at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
     let first = crate::files::SEGMENT_HEADER_BYTES;
     let mut scan = SegmentScan { index: IndexBuilder::new(base), damaged: Vec::new() };
     let mut scanner = Scanner::new(file.clone(), first, limit);

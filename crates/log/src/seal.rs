@@ -5,6 +5,7 @@ use crate::core::lock;
 use crate::files::{index_name, producers_name};
 use crate::index::Index;
 use crate::log::Log;
+use crate::producers::Producers;
 use crate::segment::Sealed;
 use bytes::Bytes;
 use highwater_env::{Disk, Env, File};
@@ -16,12 +17,20 @@ use std::sync::atomic::Ordering;
 /// How many producer snapshots there may be; beyond that, closed segments get none until the proven marks have moved.
 const MOST_SNAPSHOTS: usize = 64;
 
+/// What is known of the producers as of an offset, in a file's form.
+pub(crate) struct Snapshot {
+    offset: Offset,
+    bytes: Bytes,
+    /// The truncations before it was made.
+    generation: u64,
+}
+
 impl<E: Env> Log<E> {
     /// Writes what a closed segment needs. Failures cost time at the next opening, nothing else.
-    pub(crate) async fn finish_seal(&self, sealed: Arc<Sealed>, snapshot: Option<(Offset, Bytes)>) {
+    pub(crate) async fn finish_seal(&self, sealed: Arc<Sealed>, snapshot: Option<Snapshot>) {
         let room = lock(&self.0.view).snapshots.len() < MOST_SNAPSHOTS;
-        if let Some((offset, bytes)) = snapshot.filter(|_| room)
-            && let Err(error) = self.store_snapshot(offset, bytes).await
+        if let Some(snapshot) = snapshot.filter(|_| room)
+            && let Err(error) = self.store_snapshot(snapshot).await
         {
             tracing::warn!(log = %self.id(), %error, "cannot write a producer snapshot");
         }
@@ -57,34 +66,40 @@ impl<E: Env> Log<E> {
         file.write_at(0, vec![index.encode()]).await
     }
 
+    /// Encodes a producer snapshot as of the log's end. The caller holds the appender that `producers` is of.
+    pub(crate) fn snapshot(&self, producers: &Producers, end: Offset) -> Snapshot {
+        let generation = lock(&self.0.view).generation;
+        Snapshot { offset: end, bytes: producers.encode(end), generation }
+    }
+
     /// Makes a producer snapshot durable, and then removes those that are no longer needed.
-    pub(crate) async fn store_snapshot(&self, offset: Offset, bytes: Bytes) -> io::Result<()> {
+    pub(crate) async fn store_snapshot(&self, snapshot: Snapshot) -> io::Result<()> {
+        // A truncation holds the turn, too: what it cuts can get no snapshot afterwards.
         let _turn = self.0.snapshot_turn.lock().await;
-        if self.is_deleted() || lock(&self.0.view).snapshots.contains(&offset) {
+        let Snapshot { offset, bytes, generation } = snapshot;
+        let due = {
+            let view = lock(&self.0.view);
+            view.generation == generation && !view.snapshots.contains(&offset)
+        };
+        if self.is_deleted() || !due {
             return Ok(());
         }
         let disk = self.0.core.env.disk();
         let name = producers_name(offset);
-        let generation = lock(&self.0.view).generation;
         if mutant!("pid-snapshot-lossy") {
             let file = create(disk, &self.0.dir.join(&name)).await?;
             file.write_at(0, vec![bytes]).await?;
         } else {
             replace(disk, &self.0.dir, &name, bytes).await?;
         }
-        let stale = {
+        let stale: Vec<Offset> = {
             let mut view = lock(&self.0.view);
-            if view.generation != generation {
-                // The log was truncated meanwhile: the snapshot may be of batches that are gone.
-                vec![offset]
-            } else {
-                view.snapshots.push(offset);
-                view.snapshots.sort_unstable();
-                // Recovery takes the newest one that its mark covers.
-                let floor = Offset(self.0.marked.load(Ordering::Acquire));
-                let covered = view.snapshots.partition_point(|&offset| offset <= floor);
-                view.snapshots.drain(..covered.saturating_sub(1)).collect()
-            }
+            view.snapshots.push(offset);
+            view.snapshots.sort_unstable();
+            // Recovery takes the newest one that its mark covers.
+            let floor = Offset(self.0.marked.load(Ordering::Acquire));
+            let covered = view.snapshots.partition_point(|&offset| offset <= floor);
+            view.snapshots.drain(..covered.saturating_sub(1)).collect()
         };
         for offset in stale {
             match disk.remove_file(&self.0.dir.join(producers_name(offset))).await {

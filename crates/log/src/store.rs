@@ -222,8 +222,8 @@ impl<E: Env> Log<E> {
         self.mend(&mut appender).await?;
         self.sync().await?;
         let end = self.end_offset();
-        let snapshot = appender.producers.encode(end);
-        self.store_snapshot(end, snapshot).await?;
+        let snapshot = self.snapshot(&appender.producers, end);
+        self.store_snapshot(snapshot).await?;
         let index = lock(&self.0.view).active.index.snapshot();
         self.store_index(&index).await?;
         let pinned: Vec<_> = lock(&self.0.view).sealed.clone();

@@ -32,6 +32,7 @@ impl<E: Env> Log<E> {
             return Err(LogError::OutOfRange { start, end });
         }
         let _turn = self.0.sync_turn.lock().await;
+        let _snapshots = self.0.snapshot_turn.lock().await;
         self.lower_mark(to).await?;
         let result = self.cut(&mut appender, to).await;
         result.map_err(|error| {

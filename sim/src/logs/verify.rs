@@ -266,7 +266,10 @@ fn check_kept(
                 .any(|missing| missing.start <= range.start && range.end <= missing.end);
         // What no mark had proven looks like the torn tail of a power loss.
         let unproven = range.end > known.opened_from;
-        if ghost.strict() || !(reported || unproven || known.alarmed) {
+        // An intact batch that does not belong there can stand in its place.
+        let replaced = ghost.misplaced
+            && observed.batches.range(..range.end).next_back().is_some_and(|(_, other)| other.last >= base);
+        if ghost.strict() || !(reported || unproven || known.alarmed || replaced) {
             let text = format!(
                 "{log}: the synced batch {base}..={} is gone; the log has {start} to {end}, proven was {}",
                 batch.last, known.opened_from
