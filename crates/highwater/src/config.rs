@@ -282,7 +282,7 @@ mod tests {
             ("data_dir = 'd'\ncluster_id = 'short'", "cluster_id \"short\""),
             ("data_dir = 'd'\n[log]\nlevel = '=='", "log.level"),
             ("data_dir = 'd'\n[kafka]\nnum.partitions = 'many'", "num.partitions"),
-            ("data_dir = 'd'\n[kafka]\nnum.partition = 1", "did you mean"),
+            ("data_dir = 'd'\n[kafka]\nnum.partition = 1", "Did you mean num.partitions?"),
             ("", "missing field `data_dir`"),
         ] {
             let error = error_of(text);

@@ -2,6 +2,7 @@
 
 mod config;
 mod metadata;
+mod node;
 mod records;
 mod store;
 mod wire;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Box<dyn Target>> {
         Box::new(metadata::Frames),
         Box::new(config::Config),
         Box::new(store::Stores::new()),
+        Box::new(node::Nodes),
     ]
 }
 

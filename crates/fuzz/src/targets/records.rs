@@ -23,7 +23,8 @@ pub struct Batches;
 /// A codec's number, and data that it compressed.
 pub struct Compressed;
 
-fn batch(rng: &mut Rng) -> Bytes {
+/// A valid batch.
+pub(super) fn batch(rng: &mut Rng) -> Bytes {
     let codec = Codec::ALL[rng.random_range(0..Codec::ALL.len())];
     let mut builder = BatchBuilder::new(codec, 64 << 10);
     for _ in 0..rng.random_range(1..=8) {

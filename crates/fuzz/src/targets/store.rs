@@ -13,7 +13,6 @@ use highwater_types::{
 };
 use rand::RngExt;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const DIR: &str = "/data";
@@ -274,8 +273,6 @@ async fn read_all(log: &Log<SimEnv>) -> Result<i64, String> {
             Err(ReadError::Damaged { to, .. }) => return Err(format!("damaged from {at} to {to}")),
             // The log failed as a whole, and says so.
             Err(_) if log.is_poisoned() => return Ok(batches),
-            // Epochs that contradict their batches cannot be told from damage to the one or the other.
-            Err(ReadError::Io(error)) if error.kind() == ErrorKind::InvalidData => return Ok(batches),
             Err(error) => return Err(format!("neither served nor damaged at {at}: {error}")),
         };
         let from = at;

@@ -68,7 +68,7 @@ macro_rules! apis {
 highwater_wire::for_each_request!(apis);
 
 /// A frame's bytes without the length in front.
-fn gathered(frame: highwater_wire::Frame) -> Bytes {
+pub(super) fn gathered(frame: highwater_wire::Frame) -> Bytes {
     let mut out = BytesMut::with_capacity(frame.length);
     for segment in frame.segments {
         match segment {
