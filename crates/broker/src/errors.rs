@@ -1,5 +1,6 @@
 //! Kafka's error codes for what can go wrong below: the one place where they are chosen.
 
+use crate::append_queue::Unwritten;
 use crate::cluster::CommitError;
 use crate::progress::Stopped;
 use highwater_log::{AppendError, LogError, ReadError};
@@ -34,7 +35,7 @@ pub(crate) fn of_batch(error: &BatchError) -> ErrorCode {
 }
 
 /// The answer to a batch that the log did not take.
-pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
+fn of_append(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         AppendError::StaleProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
@@ -43,6 +44,14 @@ pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::Closed => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         // The disk is full, or failed: nothing that another attempt of the client would mend at once, but it may try.
         _ => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+/// The answer to a batch that is not in the log, or not for certain.
+pub(crate) fn of_unwritten(unwritten: &Unwritten) -> ErrorCode {
+    match unwritten {
+        Unwritten::Refused(error) => of_append(error),
+        Unwritten::Abandoned => ErrorCode::REQUEST_TIMED_OUT,
     }
 }
 

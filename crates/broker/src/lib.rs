@@ -9,6 +9,7 @@
 //! [`Env`](highwater_env::Env). Bytes from outside never panic a node, and no size they declare is believed before
 //! memory is taken for it.
 
+mod append_queue;
 mod budget;
 mod cluster;
 mod config;

@@ -23,8 +23,10 @@ pub(crate) struct Link {
     now: AtomicU64,
     /// The earliest deadline that an operation has waited for since the timer last went off.
     deadline: AtomicU64,
-    /// Operations that must be through with something before the next request may begin.
+    /// Operations that are to be put in line before the next request may begin.
     holding: AtomicU32,
+    /// Operations that are in line: what they do, only requests that are put in line behind them may begin before.
+    lined_up: AtomicU32,
     /// Whether an operation has something to do.
     woken: AtomicBool,
     /// The connection's task.
@@ -39,6 +41,7 @@ impl Link {
             now: AtomicU64::new(now.0),
             deadline: AtomicU64::new(u64::MAX),
             holding: AtomicU32::new(0),
+            lined_up: AtomicU32::new(0),
             woken: AtomicBool::new(false),
             task: Mutex::new(None),
         })
@@ -73,15 +76,21 @@ impl Link {
         self.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// Keeps the next request of the connection from being begun until the guard is dropped.
+    /// Keeps the next request of the connection from being begun until the guard is dropped or says that its operation
+    /// is in line.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         self.holding.fetch_add(1, Ordering::Relaxed);
-        Hold(Arc::clone(self))
+        Hold { link: Arc::clone(self), in_line: false }
     }
 
     /// Whether no request may be begun.
     pub(crate) fn is_held(&self) -> bool {
         self.holding.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether only a request may be begun that is put in line behind others.
+    pub(crate) fn is_lined_up(&self) -> bool {
+        self.lined_up.load(Ordering::Relaxed) > 0
     }
 
     /// Ends when `at` has come. To be polled by an operation of this connection alone.
@@ -109,11 +118,26 @@ impl Wake for Link {
 
 /// Keeps requests of one connection from being begun.
 #[derive(Debug)]
-pub(crate) struct Hold(Arc<Link>);
+pub(crate) struct Hold {
+    link: Arc<Link>,
+    in_line: bool,
+}
+
+impl Hold {
+    /// The operation is in line: others of its kind may be put behind it.
+    pub(crate) fn line_up(&mut self) {
+        if !self.in_line {
+            self.in_line = true;
+            self.link.lined_up.fetch_add(1, Ordering::Relaxed);
+            self.link.holding.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.holding.fetch_sub(1, Ordering::Relaxed);
+        let counter = if self.in_line { &self.link.lined_up } else { &self.link.holding };
+        counter.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -169,10 +193,12 @@ mod tests {
     #[test]
     fn a_link_is_held_while_anyone_holds_it() {
         let link = link();
-        let (first, second) = (link.hold(), link.hold());
+        let (first, mut second) = (link.hold(), link.hold());
         drop(first);
-        assert!(link.is_held());
+        assert!(link.is_held() && !link.is_lined_up());
+        second.line_up();
+        assert!(!link.is_held() && link.is_lined_up());
         drop(second);
-        assert!(!link.is_held());
+        assert!(!link.is_held() && !link.is_lined_up());
     }
 }

@@ -1,11 +1,14 @@
 //! One partition that this node has: its log, its leader epoch and how far it may be read.
 
+use crate::append_queue::{AppendQueue, Fate, Ticket, Turn, Unwritten};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use highwater_env::Env;
 use highwater_log::{Log, LogObserver};
+use highwater_records::Batch;
 use highwater_types::{LeaderEpoch, LogId, Offset};
 use std::cmp::Ordering;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicI32};
 
@@ -17,6 +20,9 @@ pub(crate) struct Partition<E: Env> {
     id: LogId,
     log: Log<E>,
     leader_epoch: AtomicI32,
+    /// Batches on their way into the log.
+    queue: AppendQueue,
+    env: E,
     tracker: Arc<Tracker<E>>,
 }
 
@@ -52,14 +58,21 @@ impl<E: Env> Partition<E> {
         let id = log.id();
         let high_watermark = if sync { log.synced_end() } else { log.end_offset() };
         let tracker = Arc::new(Tracker {
-            progress: Arc::new(Progress::new(env, id, high_watermark)),
+            progress: Arc::new(Progress::new(env.clone(), id, high_watermark)),
             sync: AtomicBool::new(sync),
             metrics,
         });
         log.set_observer(Arc::clone(&tracker) as Arc<dyn LogObserver>);
         // What was committed between the look and the registration was told to nobody.
         tracker.progress.advance(if sync { log.synced_end() } else { log.end_offset() });
-        Self { id, log, leader_epoch: AtomicI32::new(leader_epoch.0), tracker }
+        Self {
+            id,
+            log,
+            leader_epoch: AtomicI32::new(leader_epoch.0),
+            queue: AppendQueue::default(),
+            env,
+            tracker,
+        }
     }
 
     /// The name of the log.
@@ -94,11 +107,45 @@ impl<E: Env> Partition<E> {
         }
     }
 
-    /// To be told of every append, so that records that count when appended can be read at once.
-    pub(crate) fn appended(&self, end: Offset) {
-        if !self.tracker.sync.load(atomic::Ordering::Relaxed) {
-            self.tracker.progress.advance(end);
+    /// Puts a client's batch in line. Batches get into the log in the order in which they come here.
+    pub(crate) fn enqueue(&self, batch: Batch) -> Arc<Ticket> {
+        self.queue.push(batch)
+    }
+
+    /// Waits for what becomes of a batch that was put in line; appends what stands there if nobody else does.
+    pub(crate) async fn appended(&self, ticket: &Ticket) -> Fate {
+        loop {
+            if let Some(fate) = ticket.take_fate() {
+                return fate;
+            }
+            match self.queue.take_turn() {
+                // Boxed, because few of those that wait take a turn.
+                Some(turn) => Box::pin(self.append(turn)).await,
+                None => poll_fn(|cx| ticket.poll_news(cx)).await,
+            }
         }
+    }
+
+    async fn append(&self, mut turn: Turn<'_>) {
+        let now = self.env.clock().wall();
+        let answers = self.log.append_all(turn.batches(), self.leader_epoch(), now).await;
+        if !self.tracker.sync.load(atomic::Ordering::Relaxed) {
+            // What counts when it is appended can be read at once.
+            self.tracker.progress.advance(self.log.end_offset());
+        }
+        let metrics = &self.tracker.metrics;
+        for (batch, answer) in turn.batches().iter().zip(&answers) {
+            match answer {
+                Ok(appended) if appended.duplicate => metrics.produce_duplicates.one(),
+                Ok(_) => {
+                    metrics.produced_batches.one();
+                    metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
+                    metrics.produced_bytes.add(batch.bytes().len() as u64);
+                }
+                Err(_) => {}
+            }
+        }
+        turn.settle(answers.into_iter().map(|answer| answer.map_err(Unwritten::Refused)));
     }
 
     /// The end of what may be read.

@@ -42,11 +42,6 @@ impl<E: Env> Waiting<E> {
         Self { progress, target, place: Place::default() }
     }
 
-    /// The log of the partition.
-    pub(crate) fn log(&self) -> LogId {
-        self.progress.log
-    }
-
     /// What the high watermark is waited to be.
     pub(crate) fn target(&self) -> Offset {
         self.target

@@ -4,7 +4,7 @@ use crate::partition::Partition;
 use highwater_env::Env;
 use highwater_log::{CleanupPolicy, LogConfig};
 use highwater_metadata::configs::{CompressionType, Durability, TimestampType, TopicConfig};
-use highwater_records::{Codec, ProduceRules, TimestampType as BatchTimestampType};
+use highwater_records::{BatchHeader, Codec, ProduceRules, TimestampType as BatchTimestampType};
 use highwater_types::{PartitionIndex, Timestamp, TopicId};
 use highwater_wire::Str;
 use std::sync::Arc;
@@ -80,13 +80,16 @@ impl TopicRules {
         ProduceRules { produce_version, now, ..self.rules }
     }
 
-    /// Whether checking a batch may take long enough to hold up others.
-    pub(crate) fn is_heavy(&self, batch_bytes: usize) -> bool {
+    /// Whether checking these bytes of a client may take long enough to hold up others: all records must be looked at,
+    /// and there are many, or they are compressed, so that a few bytes may become very many.
+    pub(crate) fn is_heavy(&self, batch: &[u8]) -> bool {
         const HEAVY_BYTES: usize = 16 << 10;
         let walks = self.rules.compacted
             || (self.rules.timestamp_before_max_ms != i64::MAX
                 && self.rules.timestamp_type == BatchTimestampType::CreateTime);
-        (walks || self.compression.is_some()) && batch_bytes > HEAVY_BYTES
+        let is_compressed =
+            || BatchHeader::parse(batch).is_ok_and(|header| header.attributes.codec() != Ok(Codec::None));
+        (walks || self.compression.is_some()) && (batch.len() > HEAVY_BYTES || is_compressed())
     }
 }
 

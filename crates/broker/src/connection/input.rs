@@ -28,12 +28,23 @@ const PREFIX_BYTES: usize = 4;
 /// Why no more frames come.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
-    #[error("{0}")]
-    Frame(#[from] FrameError),
+    #[error("{0}{1}")]
+    Frame(FrameError, &'static str),
     #[error("the peer closed the connection in the middle of a request")]
     PartialFrame,
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+/// What the first bytes of something else than a frame look like.
+fn other_protocol(prefix: [u8; PREFIX_BYTES]) -> &'static str {
+    match &prefix {
+        [0x16, 3, ..] => ": the peer speaks TLS, and this listener does not",
+        b"GET " | b"POST" | b"HEAD" | b"PUT " => {
+            ": the peer speaks HTTP, and this is a listener for Kafka's protocol"
+        }
+        _ => "",
+    }
 }
 
 /// A request's bytes.
@@ -97,7 +108,8 @@ impl Input {
                 return self.poll_large(stream, cx).map_ok(Some);
             }
             if let Some(prefix) = self.carry.first_chunk::<PREFIX_BYTES>() {
-                let length = frame_length(*prefix, max_frame_bytes)?;
+                let length = frame_length(*prefix, max_frame_bytes)
+                    .map_err(|error| InputError::Frame(error, other_protocol(*prefix)))?;
                 if self.carry.len() - PREFIX_BYTES >= length {
                     let charge = match alone && length <= SMALL_FRAME_BYTES {
                         true => None,

@@ -33,6 +33,8 @@ pub(crate) type StreamOf<E> = <<E as Env>::Network as Network>::Stream;
 const ROUNDS: usize = 16;
 /// How many requests are begun in one round before answers are sent.
 const REQUESTS_PER_ROUND: usize = 64;
+/// How many pieces an answer has most often: head, records, tail.
+const PIECES_PER_REQUEST: usize = 3;
 /// Answers in memory above this size are counted against the memory of all connections.
 const CHARGED_ANSWER_BYTES: usize = 64 << 10;
 
@@ -182,6 +184,7 @@ impl<E: Env> Connection<E> {
         if self.phase != Phase::Open
             || self.link.is_held()
             || self.slots.len() >= limits.in_flight_requests
+            || self.output.pieces() > PIECES_PER_REQUEST * limits.in_flight_requests
             || self.ready_bytes + self.output.memory_bytes() > limits.unsent_bytes
         {
             return Ok(None);
@@ -195,14 +198,17 @@ impl<E: Env> Connection<E> {
                 Poll::Ready(Ok(Some(received))) => self.waiting = Some(received),
                 Poll::Ready(Ok(None)) => return Err(End::Finished),
                 Poll::Ready(Err(InputError::Io(_) | InputError::PartialFrame)) => return Err(End::Broken),
-                Poll::Ready(Err(error @ InputError::Frame(_))) => {
+                Poll::Ready(Err(error @ InputError::Frame(..))) => {
                     return Err(End::Protocol(error.to_string()));
                 }
             }
         }
-        // The answers of two fetches may each be as large as a fetch may be: one of them at a time.
-        let is_fetch = |received: &Received| dispatch::peek_api(&received.frame) == Some(ApiKey::FETCH);
-        if self.fetches > 0 && self.waiting.as_ref().is_some_and(is_fetch) {
+        let key = self.waiting.as_ref().and_then(|received| dispatch::peek_api(&received.frame));
+        // The answers of two fetches may each be as large as a fetch may be: one of them at a time. And what a request
+        // appends is seen by those after it.
+        if (self.fetches > 0 && key == Some(ApiKey::FETCH))
+            || (self.link.is_lined_up() && key != Some(ApiKey::PRODUCE))
+        {
             return Ok(None);
         }
         Ok(self.waiting.take())

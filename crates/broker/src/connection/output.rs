@@ -45,6 +45,11 @@ impl<E: Env> Output<E> {
         self.pieces.is_empty()
     }
 
+    /// How many pieces wait, be they in memory or in files.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// How many bytes of answers are in memory.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes

@@ -120,8 +120,26 @@ fn lengths_out_of_bounds_are_refused() {
             ..Pieces::default()
         };
         let result = next(&mut Input::default(), &mut stream, &Budget::new(usize::MAX), true);
-        assert!(matches!(result, Poll::Ready(Err(InputError::Frame(_)))), "{length}: {result:?}");
+        assert!(matches!(result, Poll::Ready(Err(InputError::Frame(..)))), "{length}: {result:?}");
     }
+}
+
+#[test]
+fn other_protocols_are_named() {
+    let check = |bytes: &'static [u8], expected: &str| {
+        let mut stream = Pieces { pieces: [Bytes::from_static(bytes)].into(), ..Pieces::default() };
+        let result = next(&mut Input::default(), &mut stream, &Budget::new(usize::MAX), true);
+        let Poll::Ready(Err(error)) = result else { panic!("{result:?}") };
+        assert_eq!(error.to_string(), expected);
+    };
+    check(
+        b"\x16\x03\x01\x02\x00",
+        "frame of 369295618 bytes, 8388608 allowed: the peer speaks TLS, and this listener does not",
+    );
+    check(
+        b"GET / HTTP/1.1",
+        "frame of 1195725856 bytes, 8388608 allowed: the peer speaks HTTP, and this is a listener for Kafka's protocol",
+    );
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Produce, versions 3 to 13; 0 to 2 are advertised and refused, see [`super::produce_old`].
 //!
-//! Appends of one connection happen in the order of its requests: the next request is not begun before all batches of
-//! this one are in their logs. The answer to acks=1 is given then, to acks=-1 once the high watermark has passed the
-//! batches, to acks=0 never; an error at acks=0 closes the connection, which is all that can be told.
+//! Batches of one connection are put in line for their partitions in the order of its requests, and all that are in
+//! line for one partition are appended together: the first request that gets round to it does so for the others. A
+//! request of another kind is not begun before those in front of it are in their logs. The answer to acks=1 is given
+//! then, to acks=-1 once the high watermark has passed the batches, to acks=0 never; an error at acks=0 closes the
+//! connection, which is all that can be told.
 //!
 //! Transactional batches are refused with INVALID_TXN_STATE, as Kafka does where no transaction is going on: there are
 //! no transactions yet, and InitProducerId gives no transactional producer.
 
+use crate::append_queue::{Ticket, Unwritten};
 use crate::budget::Charge;
 use crate::dispatch::Context;
 use crate::errors;
@@ -17,7 +20,6 @@ use crate::response::{Answer, Outcome};
 use crate::topic::{Topic, TopicRules};
 use bytes::Bytes;
 use highwater_env::{Env, Event};
-use highwater_log::AppendError;
 use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
 use highwater_types::{Offset, PartitionIndex, Timestamp, mutant};
@@ -47,7 +49,7 @@ pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Cha
             let mut production = Production {
                 held: Some((context.link.hold(), charge)),
                 responses: Vec::with_capacity(request.topic_data.len()),
-                appended: SmallVec::new(),
+                parts: SmallVec::new(),
                 context,
                 request,
             };
@@ -65,22 +67,33 @@ struct Production<E: Env> {
     /// What is given back when all batches are in their logs: the next request's turn, and the memory of this one.
     held: Option<(Hold, Option<Charge>)>,
     responses: Vec<TopicProduceResponse>,
-    appended: SmallVec<[Appended<E>; 1]>,
+    parts: SmallVec<[Part<E>; 1]>,
 }
 
-/// A batch in its log, for which the answer may have to wait.
-struct Appended<E: Env> {
+/// A batch in line for its log, or in it.
+struct Part<E: Env> {
     /// Where its answer is.
     topic: u32,
     partition: u32,
-    waiting: Waiting<E>,
+    target: Arc<Partition<E>>,
+    ticket: Arc<Ticket>,
+    /// For the high watermark to pass it, once it is in the log.
+    waiting: Option<Waiting<E>>,
     outcome: Poll<Result<(), Stopped>>,
 }
 
 impl<E: Env> Production<E> {
     async fn run(&mut self) -> Outcome<E> {
-        self.append_all().await;
-        // The batches are written: their bytes are needed no more, and the next request may come.
+        self.line_up().await;
+        if let Some((hold, _)) = &mut self.held {
+            hold.line_up();
+        }
+        if !self.parts.is_empty() {
+            // The requests that came with this one get in line, too.
+            yield_once().await;
+            self.append().await;
+        }
+        // The batches are written: their bytes are needed no more.
         self.held = None;
         if self.request.acks == ACKS_ALL && !mutant!("ack-before-isr") {
             self.wait().await;
@@ -88,88 +101,91 @@ impl<E: Env> Production<E> {
         self.finish()
     }
 
-    async fn append_all(&mut self) {
+    /// Checks all batches and puts those that are good in line.
+    async fn line_up(&mut self) {
         for topic_index in 0..self.request.topic_data.len() {
             let routing = self.context.shared.directory.load();
             let data = &self.request.topic_data[topic_index];
             let by_id = self.context.version() >= TOPIC_IDS_FROM;
             let topic = if by_id { routing.topic_by_id(data.topic_id) } else { routing.topic(&data.name) };
             self.responses.push(TopicProduceResponse {
-                // The name of a topic that there is is shared; that of another is copied, so that the frame is not kept.
+                // The name of a known topic is shared; that of another is copied, so that the frame is not kept.
                 name: topic.map_or_else(|| Str::from(&*data.name), |topic| topic.name.clone()),
                 topic_id: data.topic_id,
                 partition_responses: Vec::with_capacity(data.partition_data.len()),
             });
             for partition_index in 0..data.partition_data.len() {
                 let result = match topic {
-                    Some(topic) => self.append(topic, topic_index, partition_index).await,
+                    Some(topic) => self.line_up_part(topic, topic_index, partition_index).await,
                     None if by_id => Err(ErrorCode::UNKNOWN_TOPIC_ID.into()),
                     None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
                 };
-                self.note(topic_index, partition_index, result);
+                let index = self.request.topic_data[topic_index].partition_data[partition_index].index;
+                let mut response = PartitionProduceResponse { index, ..PartitionProduceResponse::default() };
+                if let Err(refused) = result {
+                    self.context.shared.metrics.produce_refused.one();
+                    refused.tell(&mut response);
+                }
+                self.responses[topic_index].partition_responses.push(response);
             }
         }
-        // Slices of the frame, which is needed no more.
+        // Slices of the frame, which only the batches need from here on.
         self.request.topic_data = Vec::new();
         self.context.header.client_id = None;
     }
 
-    /// Appends one batch.
-    async fn append(
+    async fn line_up_part(
         &mut self,
         topic: &Topic<E>,
         topic_index: usize,
         partition_index: usize,
-    ) -> Result<PartitionProduceResponse, Refused> {
+    ) -> Result<(), Refused> {
         let index = self.request.topic_data[topic_index].partition_data[partition_index].index;
         let partition = find(&self.request, topic, index)?;
-        let now = self.context.shared.env.clock().wall();
         // What is awaited is made in its place: a variable of its own would be kept in the future beside it.
         let batch = {
             let data = &mut self.request.topic_data[topic_index].partition_data[partition_index];
-            check(&self.context, &topic.rules, std::mem::take(&mut data.records), now).await?
+            check(&self.context, &topic.rules, std::mem::take(&mut data.records)).await?
         };
-        let result = partition.log().append(&batch, partition.leader_epoch(), now).await;
-        let appended = result.map_err(|error| refused(partition, &error))?;
-        partition.appended(appended.end_offset);
-        let metrics = &self.context.shared.metrics;
-        if appended.duplicate {
-            metrics.produce_duplicates.one();
-        } else {
-            metrics.produced_batches.one();
-            metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
-            metrics.produced_bytes.add(batch.bytes().len() as u64);
-        }
-        self.appended.push(Appended {
+        self.parts.push(Part {
             topic: u32::try_from(topic_index).expect("a frame has fewer topics than that"),
             partition: u32::try_from(partition_index).expect("a frame has fewer partitions than that"),
-            waiting: Waiting::new(Arc::clone(partition.progress()), appended.end_offset),
-            outcome: match self.request.acks {
-                ACKS_ALL if !mutant!("ack-before-isr") => Poll::Pending,
-                _ => Poll::Ready(Ok(())),
-            },
+            target: Arc::clone(partition),
+            ticket: partition.enqueue(batch),
+            waiting: None,
+            outcome: Poll::Ready(Ok(())),
         });
-        Ok(PartitionProduceResponse {
-            index,
-            base_offset: appended.base_offset,
-            log_append_time_ms: appended.append_time.unwrap_or(Timestamp::NONE),
-            log_start_offset: partition.log().start_offset(),
-            ..PartitionProduceResponse::default()
-        })
+        Ok(())
     }
 
-    /// Notes what became of a batch; the answer may still change when it is waited for.
-    fn note(
-        &mut self,
-        topic_index: usize,
-        partition_index: usize,
-        result: Result<PartitionProduceResponse, Refused>,
-    ) {
-        let response = result.unwrap_or_else(|refused| {
-            self.context.shared.metrics.produce_refused.one();
-            refused.response(self.request.topic_data[topic_index].partition_data[partition_index].index)
-        });
-        self.responses[topic_index].partition_responses.push(response);
+    /// Waits until all of them are in their logs, or refused.
+    async fn append(&mut self) {
+        let waits = self.request.acks == ACKS_ALL && !mutant!("ack-before-isr");
+        for number in 0..self.parts.len() {
+            let fate = {
+                let part = &self.parts[number];
+                part.target.appended(&part.ticket).await
+            };
+            let part = &mut self.parts[number];
+            let response =
+                &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
+            match fate {
+                Ok(appended) => {
+                    response.base_offset = appended.base_offset;
+                    response.log_append_time_ms = appended.append_time.unwrap_or(Timestamp::NONE);
+                    response.log_start_offset = part.target.log().start_offset();
+                    let progress = Arc::clone(part.target.progress());
+                    part.waiting = Some(Waiting::new(progress, appended.end_offset));
+                    if waits {
+                        part.outcome = Poll::Pending;
+                    }
+                }
+                Err(unwritten) => {
+                    self.context.shared.metrics.produce_refused.one();
+                    refused(&part.target, &unwritten).tell(response);
+                }
+            }
+        }
     }
 
     /// Waits for all of them, for a time.
@@ -178,9 +194,11 @@ impl<E: Env> Production<E> {
         let deadline = self.context.link.deadline(self.context.link.now().after(timeout));
         poll_fn(|cx| {
             let mut all = true;
-            for appended in self.appended.iter_mut().filter(|appended| appended.outcome.is_pending()) {
-                appended.outcome = appended.waiting.poll(cx);
-                all &= appended.outcome.is_ready();
+            for part in self.parts.iter_mut().filter(|part| part.outcome.is_pending()) {
+                if let Some(waiting) = &mut part.waiting {
+                    part.outcome = waiting.poll(cx);
+                }
+                all &= part.outcome.is_ready();
             }
             if all { Poll::Ready(()) } else { deadline.poll_passed() }
         })
@@ -189,14 +207,16 @@ impl<E: Env> Production<E> {
 
     fn finish(&mut self) -> Outcome<E> {
         let (shared, acks) = (&self.context.shared, self.request.acks);
-        for appended in &self.appended {
-            let topic = &mut self.responses[appended.topic as usize];
-            let response = &mut topic.partition_responses[appended.partition as usize];
-            match appended.outcome {
+        for part in &self.parts {
+            // Those without were refused before.
+            let Some(waiting) = &part.waiting else { continue };
+            let response =
+                &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
+            match part.outcome {
                 Poll::Ready(Ok(())) => shared.env.observe(&Event::Acknowledged {
-                    log: appended.waiting.log(),
+                    log: part.target.id(),
                     base: response.base_offset,
-                    last: Offset(appended.waiting.target().0 - 1),
+                    last: Offset(waiting.target().0 - 1),
                     acks,
                 }),
                 Poll::Ready(Err(stopped)) => fail(response, errors::of_stopped(stopped)),
@@ -210,6 +230,19 @@ impl<E: Env> Production<E> {
         }
         self.context.respond(&ProduceResponse { responses, ..ProduceResponse::default() })
     }
+}
+
+/// Lets the connection begin what else has come, and goes on then.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The end of a request that wants no answer.
@@ -259,24 +292,25 @@ fn find<'a, E: Env>(
     Ok(partition)
 }
 
-/// Why the log did not take a batch.
-fn refused<E: Env>(partition: &Partition<E>, error: &AppendError) -> Refused {
-    let code = errors::of_append(error);
-    if code == ErrorCode::KAFKA_STORAGE_ERROR {
-        tracing::warn!(log = %partition.id(), %error, "a batch was not appended");
+/// Why a batch is not in its log.
+fn refused<E: Env>(partition: &Partition<E>, unwritten: &Unwritten) -> Refused {
+    let code = errors::of_unwritten(unwritten);
+    match unwritten {
+        Unwritten::Refused(error) => {
+            if code == ErrorCode::KAFKA_STORAGE_ERROR {
+                tracing::warn!(log = %partition.id(), %error, "a batch was not appended");
+            }
+            Refused::new(code, &error.to_string())
+        }
+        Unwritten::Abandoned => code.into(),
     }
-    Refused::new(code, &error.to_string())
 }
 
 /// Checks a client's batch, and changes its codec where the topic asks for another.
-async fn check<E: Env>(
-    context: &Context<E>,
-    topic: &TopicRules,
-    records: Records,
-    now: Timestamp,
-) -> Result<Batch, Refused> {
+async fn check<E: Env>(context: &Context<E>, topic: &TopicRules, records: Records) -> Result<Batch, Refused> {
     let Records::Bytes(records) = records else { return Err(BatchError::Empty.into()) };
-    let batch = match topic.is_heavy(records.len()) {
+    let now = context.shared.env.clock().wall();
+    let batch = match topic.is_heavy(&records) {
         false => check_and_convert(records, topic.at(context.version(), now), topic.compression)?,
         // Boxed because it is rare: the future of every request would have room for it.
         true => Box::pin(check_elsewhere(context, topic, records, now)).await?,
@@ -334,22 +368,17 @@ impl Refused {
         Self::new(ErrorCode::INVALID_TXN_STATE, "this broker has no transactions yet")
     }
 
-    fn response(self, index: PartitionIndex) -> PartitionProduceResponse {
-        PartitionProduceResponse {
-            index,
-            error_code: self.code,
-            base_offset: Offset(-1),
-            error_message: self.message,
-            record_errors: self
-                .record
-                .map(|(batch_index, reason)| BatchIndexAndErrorMessage {
-                    batch_index,
-                    batch_index_error_message: Some(Str::from_static(reason)),
-                })
-                .into_iter()
-                .collect(),
-            ..PartitionProduceResponse::default()
-        }
+    fn tell(self, response: &mut PartitionProduceResponse) {
+        fail(response, self.code);
+        response.error_message = self.message;
+        response.record_errors = self
+            .record
+            .map(|(batch_index, reason)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(Str::from_static(reason)),
+            })
+            .into_iter()
+            .collect();
     }
 }
 
