@@ -3,6 +3,12 @@
 //!
 //! One seed decides everything. A failing run prints its seed, and the seed repeats it.
 
+#[cfg(not(tokio_unstable))]
+compile_error!(
+    "the simulator needs --cfg tokio_unstable, which seeds the draws that tokio makes by itself; a RUSTFLAGS variable \
+     replaces the flags of .cargo/config.toml and must repeat it"
+);
+
 pub mod campaign;
 pub mod disk;
 pub mod executor;
@@ -10,4 +16,4 @@ pub mod hash;
 pub mod logs;
 pub mod scenario;
 
-pub use executor::{Failure, NodeId, SimEnv, Simulation, Violation};
+pub use executor::{EngineKind, Failure, NodeId, SimEnv, Simulation, Violation};

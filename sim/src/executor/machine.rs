@@ -1,8 +1,9 @@
 //! What all nodes of a simulation share: virtual time, tasks, the running hash, the first failure.
 
 use super::clock::ClockState;
+use super::engine::EngineKind;
 use super::failure::{Failure, Violation};
-use super::network::NetState;
+use super::pipes::NetState;
 use super::task::{Handle, ReadyQueue, TaskId, TaskShared, TaskWaker};
 use super::trace::told;
 use super::{NodeId, Observer};
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// How many of the newest events a failure shows.
 const RECENT_EVENTS: usize = 60;
+/// More polls than any sensible run takes: a livelock.
+const MAX_POLLS: u64 = 200_000_000;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -41,6 +44,10 @@ pub(super) struct NodeState {
     pub(super) disk: SimDisk,
     pub(super) clock: ClockState,
     streams: BTreeMap<Purpose, u64>,
+    /// The node's tasks that wait for their turn.
+    pub(super) queue: Arc<ReadyQueue>,
+    /// Its machine has lost power and does nothing on the network until something runs on it again.
+    pub(super) dark: bool,
 }
 
 /// Stops a node's disk after so many operations.
@@ -80,6 +87,8 @@ pub(super) struct Inner {
     pub(super) tasks: BTreeMap<TaskId, TaskEntry>,
     next_task: u64,
     pub(super) nodes: Vec<NodeState>,
+    /// Nodes that were dark until something ran on them again.
+    pub(super) lit: Vec<NodeId>,
     /// Chooses among ready tasks.
     pub(super) schedule: Rng,
     /// Draws the pauses of disks.
@@ -89,6 +98,10 @@ pub(super) struct Inner {
     pub(super) hash: EventHash,
     pub(super) failure: Option<Failure>,
     pub(super) disk_operations: u64,
+    /// How many polls of tasks there were.
+    pub(super) polls: u64,
+    /// How many there may be.
+    pub(super) max_polls: u64,
     recent: VecDeque<String>,
     /// How many events are kept for a failure.
     pub(super) recent_limit: usize,
@@ -99,6 +112,7 @@ pub(super) struct Inner {
 
 pub(super) struct Machine {
     pub(super) seed: u64,
+    pub(super) kind: EngineKind,
     pub(super) queue: Arc<ReadyQueue>,
     inner: Mutex<Inner>,
     pub(super) observers: Mutex<Vec<Observer>>,
@@ -106,7 +120,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    pub(super) fn new(seed: u64, kind: EngineKind) -> Arc<Self> {
         let inner = Inner {
             now_ns: 0,
             timers: BTreeMap::new(),
@@ -114,6 +128,7 @@ impl Machine {
             tasks: BTreeMap::new(),
             next_task: 1,
             nodes: Vec::new(),
+            lit: Vec::new(),
             schedule: Rng::from_stream(seed, 0x5c4e),
             pauses: Rng::from_stream(seed, 0x9a5e),
             pace: DiskPace::default(),
@@ -121,6 +136,8 @@ impl Machine {
             hash: EventHash::default(),
             failure: None,
             disk_operations: 0,
+            polls: 0,
+            max_polls: MAX_POLLS,
             recent: VecDeque::new(),
             recent_limit: RECENT_EVENTS,
             traces_disks: false,
@@ -128,6 +145,7 @@ impl Machine {
         };
         Arc::new(Self {
             seed,
+            kind,
             queue: Arc::default(),
             inner: Mutex::new(inner),
             observers: Mutex::default(),
@@ -141,8 +159,20 @@ impl Machine {
 
     pub(super) fn add_node(&self, name: &str, disk: SimDisk) -> NodeId {
         let mut inner = self.lock();
-        let clock = ClockState::default();
-        inner.nodes.push(NodeState { name: name.to_owned(), life: 0, disk, clock, streams: BTreeMap::new() });
+        // On the executor of its own all tasks stand in one queue, so that the next one is any of any node.
+        let queue = match self.kind {
+            EngineKind::Executor => self.queue.clone(),
+            _ => Arc::default(),
+        };
+        inner.nodes.push(NodeState {
+            name: name.to_owned(),
+            life: 0,
+            disk,
+            clock: ClockState::default(),
+            streams: BTreeMap::new(),
+            queue,
+            dark: false,
+        });
         NodeId(inner.nodes.len() - 1)
     }
 
@@ -162,7 +192,7 @@ impl Machine {
         let mut inner = self.lock();
         let id = TaskId(inner.next_task);
         inner.next_task += 1;
-        let shared = TaskShared::new(TaskWaker::new(&self.queue, id));
+        let shared = TaskShared::new(TaskWaker::new(&inner.nodes[node.0].queue, id));
         if inner.nodes[node.0].life != life {
             // The node is gone and its code does not know yet. The future is dropped without the lock.
             drop(inner);
@@ -171,6 +201,9 @@ impl Machine {
             return Task::new(Handle(shared));
         }
         inner.tasks.insert(id, TaskEntry { node, name, future: Some(future), shared: shared.clone() });
+        if std::mem::take(&mut inner.nodes[node.0].dark) {
+            inner.lit.push(node);
+        }
         drop(inner);
         Waker::from(shared.waker().clone()).wake();
         Task::new(Handle(shared))
@@ -194,6 +227,7 @@ impl Machine {
     pub(super) fn run_task(&self, id: TaskId) {
         let (mut future, shared, node, name) = {
             let mut inner = self.lock();
+            inner.polls += 1;
             inner.hash.word(id.0);
             let Some(task) = inner.tasks.get_mut(&id) else { return };
             let Some(future) = task.future.take() else { return };
@@ -236,15 +270,39 @@ impl Machine {
 
     /// Moves time to the next timer and wakes what waits for it; false if there is none.
     pub(super) fn advance(&self) -> bool {
+        let Some(at) = self.next_timer() else { return false };
+        self.advance_to(at);
+        true
+    }
+
+    /// When the next timer goes off.
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.lock().timers.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Moves time to a point, and wakes what waits for it or for earlier ones.
+    pub(super) fn advance_to(&self, now_ns: u64) {
         let wakers: Vec<Waker> = {
             let mut inner = self.lock();
-            let Some((&(at, _), _)) = inner.timers.first_key_value() else { return false };
-            inner.now_ns = inner.now_ns.max(at);
-            let later = inner.timers.split_off(&(at + 1, 0));
+            inner.now_ns = inner.now_ns.max(now_ns);
+            let now = inner.now_ns;
+            if inner.timers.first_key_value().is_none_or(|(&(at, _), _)| at > now) {
+                return;
+            }
+            let later = inner.timers.split_off(&(now + 1, 0));
             std::mem::replace(&mut inner.timers, later).into_values().collect()
         };
         wakers.into_iter().for_each(Waker::wake);
-        true
+    }
+
+    /// Whether the run has failed, be it by taking more polls than it may.
+    pub(super) fn has_failed(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.polls > inner.max_polls {
+            let steps = inner.polls;
+            inner.failure.get_or_insert(Failure::TooLong { steps });
+        }
+        inner.failure.is_some()
     }
 
     pub(super) fn sleep(self: &Arc<Self>, until_ns: u64) -> Timer {

@@ -5,20 +5,25 @@
 //! incarnation has its own [`SimEnv`].
 
 mod clock;
+mod engine;
 mod env;
 mod failure;
+mod hosted;
 mod machine;
 mod network;
+mod pipes;
 mod task;
 mod trace;
 
 pub use clock::EPOCH_MS;
+pub use engine::EngineKind;
 pub use env::SimEnv;
 pub use failure::{Failure, Violation};
 pub use machine::DiskPace;
 pub use network::{Link, SimListener, SimNetwork, SimStream};
 
 use crate::disk::{PowerRates, SimDisk};
+use engine::turmoil::Turmoil;
 use env::DiskPacer;
 use highwater_env::{Event, Rng};
 use highwater_types::Instant;
@@ -32,9 +37,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use task::{MAIN, TaskWaker};
-
-/// More polls than any sensible run takes: a livelock.
-const MAX_STEPS: u64 = 200_000_000;
 
 /// Numbers the nodes of a simulation, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,13 +57,20 @@ enum Hangup {
 /// A simulation of some nodes.
 pub struct Simulation {
     machine: Arc<Machine>,
-    max_steps: u64,
+    /// What runs the nodes, if it is not this executor.
+    turmoil: Option<Turmoil>,
 }
 
 impl Simulation {
-    /// A simulation without nodes, decided by this seed.
+    /// A simulation without nodes on the executor of its own, decided by this seed.
     pub fn new(seed: u64) -> Self {
-        Self { machine: Machine::new(seed), max_steps: MAX_STEPS }
+        Self::on(EngineKind::Executor, seed)
+    }
+
+    /// A simulation without nodes on an engine, decided by this seed.
+    pub fn on(engine: EngineKind, seed: u64) -> Self {
+        let turmoil = (engine == EngineKind::Turmoil).then(|| Turmoil::new(seed));
+        Self { machine: Machine::new(seed, engine), turmoil }
     }
 
     /// Adds a node with an empty, faultless disk and right clocks.
@@ -75,6 +84,9 @@ impl Simulation {
     pub fn node_with_disk(&self, name: &str, disk: SimDisk) -> SimEnv {
         let node = self.machine.add_node(name, disk.clone());
         disk.set_pacer(Arc::new(DiskPacer { machine: Arc::downgrade(&self.machine), node }));
+        if let Some(turmoil) = &self.turmoil {
+            turmoil.add(&self.machine, node);
+        }
         SimEnv::new(&self.machine, node)
     }
 
@@ -94,8 +106,8 @@ impl Simulation {
     }
 
     /// Bounds the number of polls of a run.
-    pub fn set_max_steps(&mut self, steps: u64) {
-        self.max_steps = steps;
+    pub fn set_max_steps(&self, steps: u64) {
+        self.machine.lock().max_polls = steps;
     }
 
     /// Adds a checker that hears every event.
@@ -112,9 +124,10 @@ impl Simulation {
         let main = TaskWaker::new(&self.machine.queue, MAIN);
         let waker = Waker::from(main.clone());
         waker.wake_by_ref();
-        let mut steps = 0;
         loop {
-            if let Some(failure) = self.machine.lock().failure.clone() {
+            if self.machine.has_failed()
+                && let Some(failure) = self.machine.lock().failure.clone()
+            {
                 return Err(failure);
             }
             let next = {
@@ -124,7 +137,11 @@ impl Simulation {
             match next {
                 Some(MAIN) => {
                     main.begin();
-                    self.machine.lock().hash.word(0);
+                    {
+                        let mut inner = self.machine.lock();
+                        inner.hash.word(0);
+                        inner.polls += 1;
+                    }
                     let mut context = Context::from_waker(&waker);
                     match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
                         Ok(Poll::Ready(value)) => {
@@ -138,17 +155,23 @@ impl Simulation {
                     }
                 }
                 Some(task) => self.machine.run_task(task),
-                None => {
-                    if !self.machine.advance() {
-                        return Err(Failure::Deadlock { parked: self.machine.lock().parked() });
-                    }
-                }
-            }
-            steps += 1;
-            if steps > self.max_steps {
-                return Err(Failure::TooLong { steps });
+                None => self.go_on()?,
             }
         }
+    }
+
+    /// Nothing is ready that this executor runs: lets time go on.
+    fn go_on(&self) -> Result<(), Failure> {
+        if let Some(turmoil) = &self.turmoil {
+            return turmoil.step(&self.machine).map_err(|message| {
+                let (node, task) = ("turmoil".to_owned(), "step".to_owned());
+                Failure::Panic { node, task, message }
+            });
+        }
+        if self.machine.advance() {
+            return Ok(());
+        }
+        Err(Failure::Deadlock { parked: self.machine.lock().parked() })
     }
 
     /// [`Simulation::run`] for tests: a failure panics with its description.
@@ -162,10 +185,16 @@ impl Simulation {
     fn stop(&self, node: NodeId, hangup: Hangup) {
         let mut inner = self.machine.lock();
         inner.nodes[node.0].life += 1;
+        inner.nodes[node.0].dark = hangup == Hangup::Silent;
         inner.fuses.remove(&node);
         drop(inner);
-        network::hang_up(&self.machine, node, hangup);
-        self.machine.stop_tasks(node);
+        match &self.turmoil {
+            Some(turmoil) => turmoil.stop(&self.machine, node, hangup),
+            None => {
+                pipes::hang_up(&self.machine, node, hangup);
+                self.machine.stop_tasks(node);
+            }
+        }
     }
 
     /// A node's process dies: its tasks end where they stand, its page cache stays. [`Simulation::env`] gives the next
@@ -233,12 +262,16 @@ impl Simulation {
 
     /// Sets the link between two nodes, in both directions.
     pub fn set_link(&self, a: NodeId, b: NodeId, link: Link) {
-        network::set_link(&self.machine, a, b, link);
+        pipes::set_link(&self.machine, a, b, link);
+        let dark = [a, b].iter().any(|node| self.machine.lock().nodes[node.0].dark);
+        if let Some(turmoil) = self.turmoil.as_ref().filter(|_| !dark) {
+            turmoil.set_link(a, b, link);
+        }
     }
 
     /// Resets all connections between two nodes.
     pub fn reset_connections(&self, a: NodeId, b: NodeId) {
-        network::reset_between(&self.machine, a, b);
+        pipes::reset_between(&self.machine, a, b);
     }
 
     /// Virtual time since the start.
@@ -291,9 +324,12 @@ impl Drop for Simulation {
         let nodes = self.machine.lock().nodes.len();
         for node in 0..nodes {
             self.machine.lock().nodes[node].life += 1;
-            self.machine.stop_tasks(NodeId(node));
+            match &self.turmoil {
+                Some(turmoil) => turmoil.stop(&self.machine, NodeId(node), Hangup::Reset),
+                None => self.machine.stop_tasks(NodeId(node)),
+            }
         }
-        network::clear(&self.machine);
+        pipes::clear(&self.machine);
     }
 }
 

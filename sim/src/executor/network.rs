@@ -1,29 +1,25 @@
-//! The network between simulated nodes: byte streams with bounded buffers, latency, blocked links and resets.
+//! The network between simulated nodes, as their programs see it, whichever engine carries it.
 //!
 //! Each node has one address. Names resolve to it; `localhost`, loopback and unspecified addresses mean the node
 //! itself. Bytes are never lost or reordered within a stream, as TCP has it: a lost message is a stall or a reset.
 
-use super::machine::{Machine, Timer};
-use super::{Hangup, NodeId};
+use super::NodeId;
+use super::engine::{self, EngineKind};
+use super::hosted::{HostedStream, RawStream};
+use super::machine::Machine;
+use super::pipes::{self, PipeListener, PipeStream};
 use crate::disk::SimFile;
-use bytes::{Buf, Bytes};
-use highwater_env::{Listener, Network, Rng, Stream};
-use rand::RngExt;
-use std::collections::{BTreeMap, VecDeque};
-use std::future::{Future, poll_fn};
+use highwater_env::{Listener, Network, Stream};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a stream holds between writer and reader, in bytes.
-const PIPE_BYTES: usize = 256 * 1024;
 /// The most that one `send_file` takes, in bytes.
 const SEND_FILE_BYTES: usize = 64 * 1024;
-const FIRST_FREE_PORT: u16 = 40_000;
 
 /// How two nodes are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,160 +38,24 @@ impl Default for Link {
     }
 }
 
-#[derive(Default)]
-struct Pipe {
-    /// Pieces with their arrival in virtual nanoseconds.
-    queue: VecDeque<(u64, Bytes)>,
-    buffered: usize,
-    last_arrival: u64,
-    /// The writer is done; the end arrives then.
-    end: Option<u64>,
-    reader_gone: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
-struct Connection {
-    nodes: [NodeId; 2],
-    addresses: [SocketAddr; 2],
-    /// Pipe `n` carries what side `n` writes.
-    pipes: [Pipe; 2],
-    reset: bool,
-    dropped: [bool; 2],
-}
-
-#[derive(Default)]
-struct Listening {
-    node: usize,
-    waiting: VecDeque<(u64, SocketAddr)>,
-    acceptor: Option<Waker>,
-}
-
-/// The state of the network. Lock order: never together with the machine.
-pub(super) struct NetState {
-    rng: Rng,
-    listeners: BTreeMap<SocketAddr, Listening>,
-    connections: BTreeMap<u64, Connection>,
-    links: BTreeMap<(NodeId, NodeId), Link>,
-    unblocked: Vec<Waker>,
-    next_connection: u64,
-    next_port: u16,
-}
-
-impl NetState {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            rng: Rng::from_stream(seed, 0x0e7),
-            listeners: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            links: BTreeMap::new(),
-            unblocked: Vec::new(),
-            next_connection: 1,
-            next_port: FIRST_FREE_PORT,
-        }
-    }
-
-    fn link(&self, a: NodeId, b: NodeId) -> Link {
-        self.links.get(&(a.min(b), a.max(b))).copied().unwrap_or_default()
-    }
-
-    fn latency_ns(&mut self, a: NodeId, b: NodeId) -> u64 {
-        if a == b {
-            return 0;
-        }
-        let link = self.link(a, b);
-        let least = link.latency_min.as_nanos() as u64;
-        let most = (link.latency_max.as_nanos() as u64).max(least);
-        self.rng.random_range(least..=most)
-    }
-
-    fn free_port(&mut self) -> u16 {
-        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
-        self.next_port
-    }
-
-    /// One time in four, a part of what was asked for: streams keep no message boundaries.
-    fn portion(&mut self, length: usize) -> usize {
-        if length > 1 && self.rng.random_range(0..4u32) == 0 {
-            self.rng.random_range(1..=length)
-        } else {
-            length
-        }
-    }
-
-    fn reset(&mut self, doomed: impl Fn(&Connection) -> bool) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        for connection in self.connections.values_mut().filter(|connection| doomed(connection)) {
-            connection.reset = true;
-            wakers.extend(connection.wakers());
-        }
-        wakers
-    }
-}
-
-impl Connection {
-    fn wakers(&mut self) -> Vec<Waker> {
-        self.pipes.iter_mut().flat_map(|pipe| [pipe.reader.take(), pipe.writer.take()]).flatten().collect()
-    }
-}
-
-fn lock(machine: &Machine) -> MutexGuard<'_, NetState> {
-    machine.net.lock().expect("no code panics while it holds the network")
-}
-
-fn address_of(node: NodeId) -> IpAddr {
+pub(super) fn address_of(node: NodeId) -> IpAddr {
     let [high, low] = (node.0 as u16 + 1).to_be_bytes();
     IpAddr::V4(Ipv4Addr::new(10, 0, high, low))
 }
 
-fn wake_all(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
+pub(super) fn refused(address: SocketAddr) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, format!("{address} refused the connection"))
 }
 
-pub(super) fn set_link(machine: &Machine, a: NodeId, b: NodeId, link: Link) {
-    let wakers = {
-        let mut net = lock(machine);
-        net.links.insert((a.min(b), a.max(b)), link);
-        let mut wakers = std::mem::take(&mut net.unblocked);
-        wakers.extend(net.connections.values_mut().flat_map(Connection::wakers));
-        wakers
-    };
-    wake_all(wakers);
-}
-
-pub(super) fn reset_between(machine: &Machine, a: NodeId, b: NodeId) {
-    let wakers = lock(machine).reset(|connection| connection.nodes == [a, b] || connection.nodes == [b, a]);
-    wake_all(wakers);
-}
-
-/// A node is gone: its listeners close, and its connections end as `hangup` says.
-pub(super) fn hang_up(machine: &Machine, node: NodeId, hangup: Hangup) {
-    let wakers = {
-        let mut net = lock(machine);
-        net.listeners.retain(|_, listening| listening.node != node.0);
-        match hangup {
-            Hangup::Reset => net.reset(|connection| connection.nodes.contains(&node)),
-            // Peers keep a connection that nobody answers; they find out by their deadlines.
-            Hangup::Silent => Vec::new(),
-        }
-    };
-    wake_all(wakers);
-}
-
-pub(super) fn clear(machine: &Machine) {
-    let wakers = {
-        let mut net = lock(machine);
-        net.listeners.clear();
-        net.reset(|_| true)
-    };
-    wake_all(wakers);
+pub(super) fn was_reset() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the connection was reset")
 }
 
 /// The network as one incarnation of a node has it.
 #[derive(Clone)]
 pub struct SimNetwork {
-    machine: Arc<Machine>,
-    node: NodeId,
+    pub(super) machine: Arc<Machine>,
+    pub(super) node: NodeId,
     life: u64,
 }
 
@@ -204,11 +64,17 @@ impl SimNetwork {
         Self { machine: machine.clone(), node, life }
     }
 
-    fn check_life(&self) -> io::Result<()> {
+    pub(super) fn check_life(&self) -> io::Result<()> {
         if self.machine.lock().nodes[self.node.0].life == self.life {
             return Ok(());
         }
         Err(io::Error::other("the process that used this network is gone"))
+    }
+
+    /// The stream that a listener of this node got from a peer.
+    fn accepted(&self, stream: impl RawStream, peer: SocketAddr) -> SimStream {
+        let from = self.node_at(peer.ip()).unwrap_or(self.node);
+        SimStream::Hosted(HostedStream::new(&self.machine, [from, self.node], peer, stream))
     }
 
     /// The real address behind one that a program names.
@@ -220,21 +86,6 @@ impl SimNetwork {
     fn node_at(&self, address: IpAddr) -> Option<NodeId> {
         let count = self.machine.lock().nodes.len();
         (0..count).map(NodeId).find(|&node| address_of(node) == address)
-    }
-
-    async fn travel(&self, to: NodeId) {
-        let delay = lock(&self.machine).latency_ns(self.node, to);
-        let until = self.machine.lock().now_ns.saturating_add(delay);
-        self.machine.sleep(until).await;
-        poll_fn(|cx| {
-            let mut net = lock(&self.machine);
-            if net.link(self.node, to).blocked {
-                net.unblocked.push(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
     }
 }
 
@@ -259,278 +110,103 @@ impl Network for SimNetwork {
 
     async fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
         self.check_life()?;
-        let mut address = self.real(address);
+        let address = self.real(address);
         if address.ip() != address_of(self.node) {
             let text = format!("{address} is not an address of this node");
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
         }
-        let mut net = lock(&self.machine);
-        if address.port() == 0 {
-            address.set_port(net.free_port());
+        match self.machine.kind {
+            EngineKind::Executor => Ok(SimListener::Pipe(pipes::listen(self, address)?)),
+            EngineKind::Turmoil => {
+                let listener = engine::turmoil::listen(address.port()).await?;
+                Ok(SimListener::Turmoil(self.clone(), listener))
+            }
         }
-        if net.listeners.contains_key(&address) {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{address} is in use")));
-        }
-        net.listeners.insert(address, Listening { node: self.node.0, ..Listening::default() });
-        Ok(SimListener { network: self.clone(), address })
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
         self.check_life()?;
         let address = self.real(address);
-        let refused =
-            || io::Error::new(io::ErrorKind::ConnectionRefused, format!("{address} refused the connection"));
-        let to = self.node_at(address.ip()).ok_or_else(refused)?;
-        self.travel(to).await;
-        let (number, acceptor) = {
-            let mut net = lock(&self.machine);
-            let own = SocketAddr::new(address_of(self.node), net.free_port());
-            let number = net.next_connection;
-            let listening = net.listeners.get_mut(&address).ok_or_else(refused)?;
-            listening.waiting.push_back((number, own));
-            let acceptor = listening.acceptor.take();
-            net.next_connection += 1;
-            let connection = Connection {
-                nodes: [self.node, to],
-                addresses: [own, address],
-                pipes: Default::default(),
-                reset: false,
-                dropped: [false; 2],
-            };
-            net.connections.insert(number, connection);
-            (number, acceptor)
-        };
-        wake_all(acceptor.into_iter().collect());
-        let stream = SimStream { machine: self.machine.clone(), number, side: 0, timer: None };
-        self.travel(to).await;
-        Ok(stream)
+        let to = self.node_at(address.ip()).ok_or_else(|| refused(address))?;
+        match self.machine.kind {
+            EngineKind::Executor => Ok(SimStream::Pipe(pipes::connect(self, to, address).await?)),
+            EngineKind::Turmoil => {
+                let stream = engine::turmoil::connect(address).await?;
+                Ok(SimStream::Hosted(HostedStream::new(&self.machine, [self.node, to], address, stream)))
+            }
+        }
     }
 }
 
 /// A listening socket.
-pub struct SimListener {
-    network: SimNetwork,
-    address: SocketAddr,
+pub enum SimListener {
+    /// Of the executor of its own.
+    Pipe(PipeListener),
+    /// Of turmoil.
+    Turmoil(SimNetwork, ::turmoil::net::TcpListener),
 }
 
 impl Listener for SimListener {
     type Stream = SimStream;
 
     async fn accept(&self) -> io::Result<(SimStream, SocketAddr)> {
-        poll_fn(|cx| {
-            self.network.check_life()?;
-            let mut net = lock(&self.network.machine);
-            let gone = || io::Error::other("the listener is closed");
-            let listening = net.listeners.get_mut(&self.address).ok_or_else(gone)?;
-            let Some((number, peer)) = listening.waiting.pop_front() else {
-                listening.acceptor = Some(cx.waker().clone());
-                return Poll::Pending;
-            };
-            let machine = self.network.machine.clone();
-            Poll::Ready(Ok((SimStream { machine, number, side: 1, timer: None }, peer)))
-        })
-        .await
+        match self {
+            Self::Pipe(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((SimStream::Pipe(stream), peer))
+            }
+            Self::Turmoil(network, listener) => {
+                network.check_life()?;
+                let (stream, peer) = listener.accept().await?;
+                Ok((network.accepted(stream, peer), peer))
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        if self.network.check_life().is_err() {
-            return;
-        }
-        let wakers = {
-            let mut net = lock(&self.network.machine);
-            let Some(listening) = net.listeners.remove(&self.address) else { return };
-            let mut wakers = Vec::new();
-            for (number, _) in listening.waiting {
-                if let Some(connection) = net.connections.get_mut(&number) {
-                    connection.reset = true;
-                    wakers.extend(connection.wakers());
-                }
+        match self {
+            Self::Pipe(listener) => Ok(listener.local_addr()),
+            Self::Turmoil(network, listener) => {
+                Ok(SocketAddr::new(address_of(network.node), listener.local_addr()?.port()))
             }
-            wakers
-        };
-        wake_all(wakers);
+        }
     }
 }
 
 /// One side of a connection.
-pub struct SimStream {
-    machine: Arc<Machine>,
-    number: u64,
-    side: usize,
-    timer: Option<Timer>,
-}
-
-fn was_reset() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the connection was reset")
-}
-
-fn broken_pipe() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the other side has closed the connection")
-}
-
-/// What a reader has to wait for.
-enum Wait {
-    Bytes,
-    Until(u64),
-}
-
-impl SimStream {
-    fn now_ns(&self) -> u64 {
-        self.machine.lock().now_ns
-    }
-
-    fn try_read(&self, now: u64, cx: &Context<'_>, out: &mut ReadBuf<'_>) -> Result<io::Result<()>, Wait> {
-        let writer = {
-            let mut guard = lock(&self.machine);
-            let net = &mut *guard;
-            let wanted = net.portion(out.remaining());
-            let Some(connection) = net.connections.get(&self.number) else { return Ok(Err(was_reset())) };
-            let blocked = net.link(connection.nodes[0], connection.nodes[1]).blocked;
-            let Some(connection) = net.connections.get_mut(&self.number) else { return Ok(Err(was_reset())) };
-            if connection.reset {
-                return Ok(Err(was_reset()));
-            }
-            let pipe = &mut connection.pipes[1 - self.side];
-            let arrival = pipe.queue.front().map(|&(at, _)| at).or(pipe.end);
-            match arrival {
-                Some(at) if !blocked && at <= now => {}
-                Some(at) if !blocked => {
-                    pipe.reader = Some(cx.waker().clone());
-                    return Err(Wait::Until(at));
-                }
-                _ => {
-                    pipe.reader = Some(cx.waker().clone());
-                    return Err(Wait::Bytes);
-                }
-            }
-            let Some((_, piece)) = pipe.queue.front_mut() else { return Ok(Ok(())) };
-            let taken = wanted.min(piece.len());
-            out.put_slice(&piece[..taken]);
-            piece.advance(taken);
-            if piece.is_empty() {
-                pipe.queue.pop_front();
-            }
-            pipe.buffered -= taken;
-            pipe.writer.take()
-        };
-        wake_all(writer.into_iter().collect());
-        Ok(Ok(()))
-    }
-
-    /// The room for more bytes; waits for some if there is none.
-    fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        let mut net = lock(&self.machine);
-        let Some(connection) = net.connections.get_mut(&self.number) else {
-            return Poll::Ready(Err(was_reset()));
-        };
-        if connection.reset {
-            return Poll::Ready(Err(was_reset()));
-        }
-        let pipe = &mut connection.pipes[self.side];
-        if pipe.reader_gone || pipe.end.is_some() {
-            return Poll::Ready(Err(broken_pipe()));
-        }
-        if pipe.buffered >= PIPE_BYTES {
-            pipe.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(PIPE_BYTES - pipe.buffered))
-    }
-
-    /// Puts bytes on their way; there is room for them.
-    fn push(&self, now: u64, piece: Bytes) {
-        let reader = {
-            let mut net = lock(&self.machine);
-            let Some(connection) = net.connections.get(&self.number) else { return };
-            let [a, b] = connection.nodes;
-            let arrival = now.saturating_add(net.latency_ns(a, b));
-            let Some(connection) = net.connections.get_mut(&self.number) else { return };
-            let pipe = &mut connection.pipes[self.side];
-            pipe.last_arrival = pipe.last_arrival.max(arrival);
-            pipe.buffered += piece.len();
-            pipe.queue.push_back((pipe.last_arrival, piece));
-            pipe.reader.take()
-        };
-        wake_all(reader.into_iter().collect());
-    }
-
-    fn close(&self, whole: bool) {
-        let now = self.now_ns();
-        let wakers = {
-            let mut net = lock(&self.machine);
-            let Some(connection) = net.connections.get_mut(&self.number) else { return };
-            let outgoing = &mut connection.pipes[self.side];
-            let arrival = outgoing.last_arrival.max(now);
-            outgoing.end.get_or_insert(arrival);
-            let mut wakers: Vec<Waker> = outgoing.reader.take().into_iter().collect();
-            if whole {
-                let incoming = &mut connection.pipes[1 - self.side];
-                incoming.reader_gone = true;
-                wakers.extend(incoming.writer.take());
-                connection.dropped[self.side] = true;
-                if connection.dropped == [true; 2] {
-                    net.connections.remove(&self.number);
-                }
-            }
-            wakers
-        };
-        wake_all(wakers);
-    }
+pub enum SimStream {
+    /// Of the executor of its own.
+    Pipe(PipeStream),
+    /// Of another engine.
+    Hosted(HostedStream),
 }
 
 impl AsyncRead for SimStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if out.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            let now = self.now_ns();
-            match self.try_read(now, cx, out) {
-                Ok(result) => {
-                    self.timer = None;
-                    return Poll::Ready(result);
-                }
-                Err(Wait::Bytes) => {
-                    self.timer = None;
-                    return Poll::Pending;
-                }
-                Err(Wait::Until(at)) => {
-                    let mut timer = self.machine.sleep(at);
-                    if Pin::new(&mut timer).poll(cx).is_pending() {
-                        self.timer = Some(timer);
-                        return Poll::Pending;
-                    }
-                }
-            }
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(stream) => Pin::new(stream).poll_read(cx, out),
+            Self::Hosted(stream) => Pin::new(stream).poll_read(cx, out),
         }
     }
 }
 
 impl AsyncWrite for SimStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let room = std::task::ready!(self.poll_room(cx))?;
-        let taken = lock(&self.machine).portion(data.len().min(room));
-        self.push(self.now_ns(), Bytes::copy_from_slice(&data[..taken]));
-        Poll::Ready(Ok(taken))
+        match self.get_mut() {
+            Self::Pipe(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Hosted(stream) => Pin::new(stream).poll_write(cx, data),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.close(false);
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Hosted(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -538,9 +214,10 @@ impl Stream for SimStream {
     type File = SimFile;
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        let net = lock(&self.machine);
-        let connection = net.connections.get(&self.number).ok_or_else(was_reset)?;
-        Ok(connection.addresses[1 - self.side])
+        match self {
+            Self::Pipe(stream) => stream.peer_addr(),
+            Self::Hosted(stream) => Ok(stream.peer_addr()),
+        }
     }
 
     fn poll_send_file(
@@ -550,19 +227,11 @@ impl Stream for SimStream {
         position: u64,
         length: usize,
     ) -> Poll<io::Result<usize>> {
-        let room = std::task::ready!(self.poll_room(cx))?;
-        let wanted = lock(&self.machine).portion(length.min(room).min(SEND_FILE_BYTES));
-        let piece = file.read_now(position, wanted)?;
-        let taken = piece.len();
-        if taken > 0 {
-            self.push(self.now_ns(), piece);
+        // What the stream does not take is read again: a file's bytes may have changed by then, as with sendfile(2).
+        let piece = file.read_now(position, length.min(SEND_FILE_BYTES))?;
+        if piece.is_empty() {
+            return Poll::Ready(Ok(0));
         }
-        Poll::Ready(Ok(taken))
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        self.close(true);
+        Poll::Ready(Ok(ready!(self.poll_write(cx, &piece))?))
     }
 }

@@ -13,27 +13,46 @@ pub(super) struct TaskId(pub(super) u64);
 
 pub(super) const MAIN: TaskId = TaskId(0);
 
-/// Tasks that were woken and wait for their turn.
+/// Tasks that were woken and wait for their turn, and who runs them.
 #[derive(Default)]
-pub(super) struct ReadyQueue(Mutex<Vec<TaskId>>);
+pub(super) struct ReadyQueue(Mutex<Ready>);
+
+#[derive(Default)]
+struct Ready {
+    tasks: Vec<TaskId>,
+    /// Of whoever is to be told that a task waits; the executor's own loop looks by itself.
+    runner: Option<Waker>,
+}
 
 impl ReadyQueue {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<TaskId>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ready> {
         self.0.lock().expect("no code panics while it holds the queue")
     }
 
     fn push(&self, task: TaskId) {
-        self.lock().push(task);
+        let runner = {
+            let mut ready = self.lock();
+            ready.tasks.push(task);
+            ready.runner.take()
+        };
+        if let Some(runner) = runner {
+            runner.wake();
+        }
+    }
+
+    /// Who is woken by the next task that waits.
+    pub(super) fn set_runner(&self, runner: &Waker) {
+        self.lock().runner = Some(runner.clone());
     }
 
     /// Takes one of the waiting tasks; `pick` chooses an index below the count it is given.
     pub(super) fn take(&self, pick: impl FnOnce(usize) -> usize) -> Option<TaskId> {
-        let mut queue = self.lock();
-        if queue.is_empty() {
+        let mut ready = self.lock();
+        if ready.tasks.is_empty() {
             return None;
         }
-        let index = pick(queue.len());
-        Some(queue.swap_remove(index))
+        let index = pick(ready.tasks.len());
+        Some(ready.tasks.swap_remove(index))
     }
 }
 

@@ -163,7 +163,7 @@ fn failures_say_who_and_why() {
     simulation.node("a").spawn("bad", async { panic!("on purpose") }).detach();
     assert_eq!(run(&simulation), "task bad of a panicked: on purpose");
 
-    let mut simulation = Simulation::new(1);
+    let simulation = Simulation::new(1);
     simulation.set_max_steps(100);
     let env = simulation.node("a");
     let spinning = env.clone();

@@ -221,7 +221,7 @@ pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
 
 /// Runs a history with a plan of its own.
 pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
-    let mut simulation = Simulation::new(seed);
+    let simulation = Simulation::new(seed);
     simulation.set_max_steps(MOST_STEPS);
     if let Some(events) = trace {
         simulation.trace(events);
