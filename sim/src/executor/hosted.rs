@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Runs the tasks of one node, a random one of the ready ones at a time; the engine runs it as the node's program.
@@ -38,6 +38,7 @@ impl Future for NodeRunner {
         let queue = machine.lock().nodes[self.node.0].queue.clone();
         queue.set_runner(cx.waker());
         while !machine.has_failed() {
+            machine.follow_engine();
             match queue.take(|count| self.schedule.random_range(0..count)) {
                 Some(task) => machine.run_task(task),
                 None => return Poll::Pending,
@@ -142,7 +143,12 @@ impl AsyncWrite for HostedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.control.check(1, cx)?;
         let portion = pipes::lock(&self.machine).portion(data.len());
-        self.stream.as_mut().poll_write(cx, &data[..portion])
+        let written = self.stream.as_mut().poll_write(cx, &data[..portion]);
+        if written.is_ready() {
+            // Sockets do not wait for a flush; one of the engines does.
+            ready!(self.stream.as_mut().poll_flush(cx))?;
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

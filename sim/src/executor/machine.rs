@@ -31,6 +31,7 @@ pub(super) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct TaskEntry {
     pub(super) node: NodeId,
+    life: u64,
     pub(super) name: &'static str,
     /// None while the task is being polled.
     pub(super) future: Option<BoxFuture>,
@@ -83,6 +84,8 @@ impl Default for DiskPace {
 pub(super) struct Inner {
     pub(super) now_ns: u64,
     timers: BTreeMap<(u64, u64), Waker>,
+    /// Of whoever moves time, to be told of an earlier timer.
+    pub(super) timekeeper: Option<Waker>,
     next_timer: u64,
     pub(super) tasks: BTreeMap<TaskId, TaskEntry>,
     next_task: u64,
@@ -124,6 +127,7 @@ impl Machine {
         let inner = Inner {
             now_ns: 0,
             timers: BTreeMap::new(),
+            timekeeper: None,
             next_timer: 0,
             tasks: BTreeMap::new(),
             next_task: 1,
@@ -200,7 +204,7 @@ impl Machine {
             shared.finish(TaskEnd::Aborted);
             return Task::new(Handle(shared));
         }
-        inner.tasks.insert(id, TaskEntry { node, name, future: Some(future), shared: shared.clone() });
+        inner.tasks.insert(id, TaskEntry { node, life, name, future: Some(future), shared: shared.clone() });
         if std::mem::take(&mut inner.nodes[node.0].dark) {
             inner.lit.push(node);
         }
@@ -209,18 +213,33 @@ impl Machine {
         Task::new(Handle(shared))
     }
 
-    /// Ends all tasks of a node.
+    /// Ends all tasks of the incarnations of a node that are over.
     pub(super) fn stop_tasks(&self, node: NodeId) {
         let stopped: Vec<TaskEntry> = {
             let mut inner = self.lock();
+            let life = inner.nodes[node.0].life;
+            let over = |task: &TaskEntry| task.node == node && task.life < life;
             let ids: Vec<TaskId> =
-                inner.tasks.iter().filter(|(_, task)| task.node == node).map(|(&id, _)| id).collect();
+                inner.tasks.iter().filter(|(_, task)| over(task)).map(|(&id, _)| id).collect();
             ids.iter().filter_map(|id| inner.tasks.remove(id)).collect()
         };
         for task in stopped {
             drop(task.future);
             task.shared.finish(TaskEnd::Aborted);
         }
+    }
+
+    /// Takes a random one of the ready tasks of this executor's own queue.
+    pub(super) fn next_task(&self) -> Option<TaskId> {
+        let mut inner = self.lock();
+        self.queue.take(|count| inner.schedule.random_range(0..count))
+    }
+
+    /// The main future is about to be polled.
+    pub(super) fn begin_main(&self) {
+        let mut inner = self.lock();
+        inner.polls += 1;
+        inner.hash.word(0);
     }
 
     /// Polls one task once.
@@ -293,6 +312,14 @@ impl Machine {
             std::mem::replace(&mut inner.timers, later).into_values().collect()
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Moves time to what an engine's clock says that moves by itself.
+    pub(super) fn follow_engine(&self) {
+        #[cfg(madsim)]
+        if self.kind == EngineKind::Madsim {
+            self.advance_to(super::engine::madsim::now_ns());
+        }
     }
 
     /// Whether the run has failed, be it by taking more polls than it may.
@@ -427,8 +454,14 @@ impl Future for Timer {
             inner.next_timer += 1;
             (self.until_ns, inner.next_timer)
         });
+        let is_first = inner.timers.first_key_value().is_none_or(|(&first, _)| key < first);
         inner.timers.insert(key, cx.waker().clone());
         self.key = Some(key);
+        let timekeeper = if is_first { inner.timekeeper.take() } else { None };
+        drop(inner);
+        if let Some(timekeeper) = timekeeper {
+            timekeeper.wake();
+        }
         Poll::Pending
     }
 }

@@ -23,12 +23,11 @@ pub use machine::DiskPace;
 pub use network::{Link, SimListener, SimNetwork, SimStream};
 
 use crate::disk::{PowerRates, SimDisk};
-use engine::turmoil::Turmoil;
+use engine::Engine;
 use env::DiskPacer;
 use highwater_env::{Event, Rng};
 use highwater_types::Instant;
 use machine::Machine;
-use rand::RngExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -57,8 +56,7 @@ enum Hangup {
 /// A simulation of some nodes.
 pub struct Simulation {
     machine: Arc<Machine>,
-    /// What runs the nodes, if it is not this executor.
-    turmoil: Option<Turmoil>,
+    engine: Engine,
 }
 
 impl Simulation {
@@ -69,8 +67,7 @@ impl Simulation {
 
     /// A simulation without nodes on an engine, decided by this seed.
     pub fn on(engine: EngineKind, seed: u64) -> Self {
-        let turmoil = (engine == EngineKind::Turmoil).then(|| Turmoil::new(seed));
-        Self { machine: Machine::new(seed, engine), turmoil }
+        Self { machine: Machine::new(seed, engine), engine: Engine::new(engine, seed) }
     }
 
     /// Adds a node with an empty, faultless disk and right clocks.
@@ -84,9 +81,7 @@ impl Simulation {
     pub fn node_with_disk(&self, name: &str, disk: SimDisk) -> SimEnv {
         let node = self.machine.add_node(name, disk.clone());
         disk.set_pacer(Arc::new(DiskPacer { machine: Arc::downgrade(&self.machine), node }));
-        if let Some(turmoil) = &self.turmoil {
-            turmoil.add(&self.machine, node);
-        }
+        self.engine.add(&self.machine, node);
         SimEnv::new(&self.machine, node)
     }
 
@@ -124,54 +119,27 @@ impl Simulation {
         let main = TaskWaker::new(&self.machine.queue, MAIN);
         let waker = Waker::from(main.clone());
         waker.wake_by_ref();
-        loop {
-            if self.machine.has_failed()
-                && let Some(failure) = self.machine.lock().failure.clone()
-            {
-                return Err(failure);
-            }
-            let next = {
-                let mut inner = self.machine.lock();
-                self.machine.queue.take(|count| inner.schedule.random_range(0..count))
-            };
-            match next {
-                Some(MAIN) => {
-                    main.begin();
-                    {
-                        let mut inner = self.machine.lock();
-                        inner.hash.word(0);
-                        inner.polls += 1;
-                    }
-                    let mut context = Context::from_waker(&waker);
-                    match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
-                        Ok(Poll::Ready(value)) => {
-                            let failure = self.machine.lock().failure.clone();
-                            return failure.map_or(Ok(value), Err);
-                        }
-                        Ok(Poll::Pending) => {}
-                        Err(panic) => {
-                            return Err(Failure::panic("the run".to_owned(), "main", panic.as_ref()));
-                        }
-                    }
+        let mut result = None;
+        let mut poll = || {
+            main.begin();
+            self.machine.begin_main();
+            let mut context = Context::from_waker(&waker);
+            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+            match polled {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(value)) => result = Some(value),
+                Err(panic) => {
+                    self.machine.fail(Failure::panic("the run".to_owned(), "main", panic.as_ref()));
                 }
-                Some(task) => self.machine.run_task(task),
-                None => self.go_on()?,
             }
+            Poll::Ready(())
+        };
+        self.engine.run(&self.machine, &mut poll)?;
+        match (self.machine.lock().failure.clone(), result) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(value)) => Ok(value),
+            (None, None) => unreachable!("an engine stops when the main future is done or something failed"),
         }
-    }
-
-    /// Nothing is ready that this executor runs: lets time go on.
-    fn go_on(&self) -> Result<(), Failure> {
-        if let Some(turmoil) = &self.turmoil {
-            return turmoil.step(&self.machine).map_err(|message| {
-                let (node, task) = ("turmoil".to_owned(), "step".to_owned());
-                Failure::Panic { node, task, message }
-            });
-        }
-        if self.machine.advance() {
-            return Ok(());
-        }
-        Err(Failure::Deadlock { parked: self.machine.lock().parked() })
     }
 
     /// [`Simulation::run`] for tests: a failure panics with its description.
@@ -188,13 +156,7 @@ impl Simulation {
         inner.nodes[node.0].dark = hangup == Hangup::Silent;
         inner.fuses.remove(&node);
         drop(inner);
-        match &self.turmoil {
-            Some(turmoil) => turmoil.stop(&self.machine, node, hangup),
-            None => {
-                pipes::hang_up(&self.machine, node, hangup);
-                self.machine.stop_tasks(node);
-            }
-        }
+        self.engine.stop(&self.machine, node, hangup);
     }
 
     /// A node's process dies: its tasks end where they stand, its page cache stays. [`Simulation::env`] gives the next
@@ -264,8 +226,8 @@ impl Simulation {
     pub fn set_link(&self, a: NodeId, b: NodeId, link: Link) {
         pipes::set_link(&self.machine, a, b, link);
         let dark = [a, b].iter().any(|node| self.machine.lock().nodes[node.0].dark);
-        if let Some(turmoil) = self.turmoil.as_ref().filter(|_| !dark) {
-            turmoil.set_link(a, b, link);
+        if !dark {
+            self.engine.set_link(a, b, link);
         }
     }
 
@@ -324,10 +286,7 @@ impl Drop for Simulation {
         let nodes = self.machine.lock().nodes.len();
         for node in 0..nodes {
             self.machine.lock().nodes[node].life += 1;
-            match &self.turmoil {
-                Some(turmoil) => turmoil.stop(&self.machine, NodeId(node), Hangup::Reset),
-                None => self.machine.stop_tasks(NodeId(node)),
-            }
+            self.engine.stop(&self.machine, NodeId(node), Hangup::Reset);
         }
         pipes::clear(&self.machine);
     }

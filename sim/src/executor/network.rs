@@ -121,6 +121,11 @@ impl Network for SimNetwork {
                 let listener = engine::turmoil::listen(address.port()).await?;
                 Ok(SimListener::Turmoil(self.clone(), listener))
             }
+            #[cfg(madsim)]
+            EngineKind::Madsim => {
+                let listener = engine::madsim::listen(address.port()).await?;
+                Ok(SimListener::Madsim(self.clone(), listener))
+            }
         }
     }
 
@@ -134,6 +139,11 @@ impl Network for SimNetwork {
                 let stream = engine::turmoil::connect(address).await?;
                 Ok(SimStream::Hosted(HostedStream::new(&self.machine, [self.node, to], address, stream)))
             }
+            #[cfg(madsim)]
+            EngineKind::Madsim => {
+                let stream = engine::madsim::connect(address).await?;
+                Ok(SimStream::Hosted(HostedStream::new(&self.machine, [self.node, to], address, stream)))
+            }
         }
     }
 }
@@ -144,6 +154,9 @@ pub enum SimListener {
     Pipe(PipeListener),
     /// Of turmoil.
     Turmoil(SimNetwork, ::turmoil::net::TcpListener),
+    /// Of madsim.
+    #[cfg(madsim)]
+    Madsim(SimNetwork, ::madsim::net::TcpListener),
 }
 
 impl Listener for SimListener {
@@ -160,6 +173,12 @@ impl Listener for SimListener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((network.accepted(stream, peer), peer))
             }
+            #[cfg(madsim)]
+            Self::Madsim(network, listener) => {
+                network.check_life()?;
+                let (stream, peer) = listener.accept().await?;
+                Ok((network.accepted(stream, peer), peer))
+            }
         }
     }
 
@@ -167,6 +186,10 @@ impl Listener for SimListener {
         match self {
             Self::Pipe(listener) => Ok(listener.local_addr()),
             Self::Turmoil(network, listener) => {
+                Ok(SocketAddr::new(address_of(network.node), listener.local_addr()?.port()))
+            }
+            #[cfg(madsim)]
+            Self::Madsim(network, listener) => {
                 Ok(SocketAddr::new(address_of(network.node), listener.local_addr()?.port()))
             }
         }

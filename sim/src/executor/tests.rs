@@ -4,6 +4,7 @@ use super::*;
 use crate::disk::{Op, SimFile};
 use bytes::Bytes;
 use highwater_env::{Disk, Env, File, Listener, Network, OpenMode, Purpose, Stream, TaskEnd, sleep};
+use rand::RngExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Mutex;

@@ -122,7 +122,8 @@ fn run(kind: EngineKind, seed: u64) -> (Vec<&'static str>, u64) {
             // An answer may have been under way.
             let mut met = luck.lock().unwrap();
             met.retain(|&what| what != "answered");
-            assert_eq!(met.first(), Some(&"silent"), "{kind}, seed {seed}");
+            let first = if kind.has_half_open_connections() { "silent" } else { "broken" };
+            assert_eq!(met.first(), Some(&first), "{kind}, seed {seed}");
         }
         start();
         wait(4).await;
@@ -132,7 +133,7 @@ fn run(kind: EngineKind, seed: u64) -> (Vec<&'static str>, u64) {
 
 #[test]
 fn nodes_meet_the_same_on_every_engine() {
-    for kind in EngineKind::ALL {
+    for &kind in EngineKind::ALL {
         let mut hashes = Vec::new();
         for seed in 1..=10 {
             let (met, hash) = run(kind, seed);
@@ -147,7 +148,7 @@ fn nodes_meet_the_same_on_every_engine() {
 
 #[test]
 fn ready_tasks_of_a_node_run_in_any_order() {
-    for kind in EngineKind::ALL {
+    for &kind in EngineKind::ALL {
         let order = |seed| {
             let simulation = Simulation::on(kind, seed);
             let env = simulation.node("a");
@@ -157,8 +158,7 @@ fn ready_tasks_of_a_node_run_in_any_order() {
                 env.spawn("task", async move { order.lock().unwrap().push(number) }).detach();
             }
             simulation.block_on(simulation.sleep(Duration::from_millis(10)));
-            let order = order.lock().unwrap().clone();
-            order
+            std::mem::take(&mut *order.lock().unwrap())
         };
         let orders: std::collections::BTreeSet<Vec<u32>> = (0..30).map(order).collect();
         assert!(orders.len() > 15, "{kind}: {orders:?}");

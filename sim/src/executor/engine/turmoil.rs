@@ -6,7 +6,7 @@
 use crate::executor::hosted::NodeRunner;
 use crate::executor::machine::Machine;
 use crate::executor::network::{Link, address_of};
-use crate::executor::{Hangup, NodeId, pipes};
+use crate::executor::{Failure, Hangup, NodeId, pipes};
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -106,9 +106,13 @@ impl Turmoil {
     ///
     /// # Errors
     /// What turmoil says when a program failed, which none of them does.
-    pub(in crate::executor) fn step(&self, machine: &Machine) -> Result<(), String> {
+    pub(in crate::executor) fn step(&self, machine: &Machine) -> Result<(), Failure> {
         self.light_up(machine);
-        self.sim.borrow_mut().step().map_err(|error| error.to_string())?;
+        self.sim.borrow_mut().step().map_err(|error| Failure::Panic {
+            node: "turmoil".to_owned(),
+            task: "step".to_owned(),
+            message: error.to_string(),
+        })?;
         machine.advance_to(u64::try_from(self.sim.borrow().elapsed().as_nanos()).unwrap_or(u64::MAX));
         Ok(())
     }
