@@ -1,7 +1,8 @@
 //! madsim as the engine: each node of the simulation is one of madsim's, whose program runs the node's tasks.
 //!
 //! madsim carries bytes, as whole messages, and moves time from event to event. It knows no half-open connections: a
-//! power loss ends connections as a crash does. Its randomness is that of its thread, so a run gets a thread of its own.
+//! power loss ends connections as a crash does. Its randomness is that of its thread, so a run gets a thread of its
+//! own.
 
 use super::{PollMain, run_main};
 use crate::executor::hosted::NodeRunner;

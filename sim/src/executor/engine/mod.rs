@@ -61,18 +61,18 @@ pub(super) type PollMain<'a> = &'a mut dyn FnMut() -> Poll<()>;
 /// An engine, as a simulation has it.
 pub(super) enum Engine {
     Executor,
-    Turmoil(turmoil::Turmoil),
+    Turmoil(Box<turmoil::Turmoil>),
     #[cfg(madsim)]
-    Madsim(madsim::Madsim),
+    Madsim(Box<madsim::Madsim>),
 }
 
 impl Engine {
     pub(super) fn new(kind: EngineKind, seed: u64) -> Self {
         match kind {
             EngineKind::Executor => Self::Executor,
-            EngineKind::Turmoil => Self::Turmoil(turmoil::Turmoil::new(seed)),
+            EngineKind::Turmoil => Self::Turmoil(Box::new(turmoil::Turmoil::new(seed))),
             #[cfg(madsim)]
-            EngineKind::Madsim => Self::Madsim(madsim::Madsim::new(seed)),
+            EngineKind::Madsim => Self::Madsim(Box::new(madsim::Madsim::new(seed))),
         }
     }
 

@@ -86,7 +86,9 @@ fn run(kind: EngineKind, seed: u64) -> (Vec<&'static str>, u64) {
     let start = || serve(&simulation.restart(server));
     let heard = |what: &[&str]| {
         let met = std::mem::take(&mut *luck.lock().unwrap());
-        assert_eq!(met, what, "{kind}, seed {seed}");
+        // An answer may have been under way.
+        let under_way = usize::from(met.len() > what.len() && met[0] == "answered");
+        assert_eq!(&met[under_way..], what, "{kind}, seed {seed}");
     };
     let met = luck.clone();
     simulation.block_on(async {
