@@ -4,9 +4,11 @@
 //! One seed decides everything. A failing run prints its seed, and the seed repeats it.
 
 pub mod campaign;
+pub mod checkers;
 pub mod disk;
 pub mod executor;
 pub mod hash;
+pub mod history;
 pub mod logs;
 pub mod scenario;
 
