@@ -11,5 +11,6 @@ pub mod hash;
 pub mod history;
 pub mod logs;
 pub mod scenario;
+pub mod world;
 
 pub use executor::{Failure, NodeId, SimEnv, Simulation, Violation};

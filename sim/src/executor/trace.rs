@@ -22,7 +22,9 @@ impl Recent {
     pub(super) fn line(&self, name: impl Fn(NodeId) -> String) -> String {
         let seconds = |now: u64| now as f64 / 1e9;
         match self {
-            Self::Event(now, node, event) => format!("{:>12.6}s {} {}", seconds(*now), name(*node), told(event)),
+            Self::Event(now, node, event) => {
+                format!("{:>12.6}s {} {}", seconds(*now), name(*node), told(event))
+            }
             Self::Note(now, text) => format!("{:>12.6}s -- {text}", seconds(*now)),
             Self::Disk(now, op, path) => format!("{:>12.6}s    {op:?} {}", seconds(*now), path.display()),
         }
@@ -39,8 +41,8 @@ pub(super) fn feed(hash: &mut EventHash, event: &Event) {
     };
     match event {
         Event::Appended { log, base, last, epoch, checksum, producer } => {
-            let (id, of, sequence) =
-                producer.map_or((-1, -1, -1), |(id, epoch, sequence)| (id.0, epoch.0.into(), sequence.into()));
+            let (id, of, sequence) = producer
+                .map_or((-1, -1, -1), |(id, epoch, sequence)| (id.0, epoch.0.into(), sequence.into()));
             let words = [base.0, last.0, epoch.0.into(), (*checksum).into(), id, of, sequence];
             about(1, log, &words);
         }
