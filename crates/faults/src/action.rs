@@ -1,5 +1,7 @@
 //! What a fault does.
 
+use crate::Regime;
+use crate::text::duration_text;
 use std::time::Duration;
 
 /// What a fault does. Each undoes itself after its time, so that any of them can be left out of a plan.
@@ -177,4 +179,176 @@ pub enum Way {
     In,
     /// The others do not hear the machine. Of a link: the second named does not hear the first.
     Out,
+}
+
+/// What of a machine a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The process, or the whole machine.
+    Process,
+    /// The disk.
+    Disk,
+    /// Its links.
+    Link,
+    /// Its clocks.
+    Clock,
+}
+
+impl Action {
+    /// All words for actions.
+    pub const NAMES: &[&'static str] = &[
+        "crash",
+        "power-cut",
+        "power-cut-in-recovery",
+        "restart",
+        "pause",
+        "wipe",
+        "fail-sync",
+        "fail-write",
+        "fail-read",
+        "fail-directory-sync",
+        "fill-disk",
+        "stall-disk",
+        "evict-cache",
+        "flip-bit",
+        "break-sector",
+        "lose-write",
+        "misdirect-write",
+        "lie-about-sync",
+        "isolate",
+        "split",
+        "reset",
+        "slow-link",
+        "jump-clock",
+        "drift-clock",
+        "freeze-clock",
+    ];
+
+    /// Its word in a scenario file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::PowerCut { .. } => "power-cut",
+            Self::PowerCutInRecovery { .. } => "power-cut-in-recovery",
+            Self::Restart { .. } => "restart",
+            Self::Pause { .. } => "pause",
+            Self::Wipe { .. } => "wipe",
+            Self::FailSync { .. } => "fail-sync",
+            Self::FailWrite { .. } => "fail-write",
+            Self::FailRead { .. } => "fail-read",
+            Self::FailDirectorySync => "fail-directory-sync",
+            Self::FillDisk { .. } => "fill-disk",
+            Self::StallDisk { .. } => "stall-disk",
+            Self::EvictCache => "evict-cache",
+            Self::FlipBit { .. } => "flip-bit",
+            Self::BreakSector { .. } => "break-sector",
+            Self::LoseWrite { .. } => "lose-write",
+            Self::MisdirectWrite { .. } => "misdirect-write",
+            Self::LieAboutSync { .. } => "lie-about-sync",
+            Self::Isolate { .. } => "isolate",
+            Self::Split { .. } => "split",
+            Self::Reset => "reset",
+            Self::SlowLink { .. } => "slow-link",
+            Self::JumpClock { .. } => "jump-clock",
+            Self::DriftClock { .. } => "drift-clock",
+            Self::FreezeClock { .. } => "freeze-clock",
+        }
+    }
+
+    /// What else a scenario file says of it, as TOML: keys and values.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let time = |time: &Duration| format!("{:?}", duration_text(*time));
+        let file =
+            |file: &String| if file.is_empty() { Vec::new() } else { vec![("file", format!("{file:?}"))] };
+        match self {
+            Self::Crash { down } | Self::Restart { down } | Self::Wipe { down } => vec![("down", time(down))],
+            Self::PowerCut { down, unsynced } => {
+                vec![("down", time(down)), ("unsynced", word(Unsynced::NAMES, unsynced))]
+            }
+            Self::PowerCutInRecovery { down, operations, unsynced } => vec![
+                ("down", time(down)),
+                ("operations", operations.to_string()),
+                ("unsynced", word(Unsynced::NAMES, unsynced)),
+            ],
+            Self::Pause { lasting }
+            | Self::FillDisk { lasting }
+            | Self::StallDisk { lasting }
+            | Self::FreezeClock { lasting } => vec![("for", time(lasting))],
+            Self::FailSync { how, file: path } => {
+                let mut all = vec![("how", word(SyncPersonality::NAMES, how))];
+                all.extend(file(path));
+                all
+            }
+            Self::FailWrite { file: path }
+            | Self::FailRead { file: path }
+            | Self::FlipBit { file: path }
+            | Self::BreakSector { file: path }
+            | Self::LoseWrite { file: path }
+            | Self::MisdirectWrite { file: path }
+            | Self::LieAboutSync { file: path } => file(path),
+            Self::Isolate { lasting, way, flaps } => {
+                vec![("for", time(lasting)), ("way", word(Way::NAMES, way)), ("flaps", flaps.to_string())]
+            }
+            Self::Split { lasting, sides } => vec![("for", time(lasting)), ("sides", sides.to_string())],
+            Self::SlowLink { lasting, by } => vec![("for", time(lasting)), ("by", time(by))],
+            Self::JumpClock { by_ms } => vec![("by", format!("\"{by_ms}ms\""))],
+            Self::DriftClock { ppm, lasting } => vec![("ppm", ppm.to_string()), ("for", time(lasting))],
+            Self::FailDirectorySync | Self::EvictCache | Self::Reset => Vec::new(),
+        }
+    }
+
+    /// What of a machine it hits.
+    pub fn layer(&self) -> Layer {
+        match self {
+            Self::Crash { .. }
+            | Self::PowerCut { .. }
+            | Self::PowerCutInRecovery { .. }
+            | Self::Restart { .. }
+            | Self::Pause { .. }
+            | Self::Wipe { .. } => Layer::Process,
+            Self::Isolate { .. } | Self::Split { .. } | Self::Reset | Self::SlowLink { .. } => Layer::Link,
+            Self::JumpClock { .. } | Self::DriftClock { .. } | Self::FreezeClock { .. } => Layer::Clock,
+            _ => Layer::Disk,
+        }
+    }
+
+    /// The strictest regime that has it: an honest disk keeps what it has synced.
+    pub fn regime(&self) -> Regime {
+        match self {
+            Self::Wipe { .. }
+            | Self::FlipBit { .. }
+            | Self::BreakSector { .. }
+            | Self::LoseWrite { .. }
+            | Self::MisdirectWrite { .. }
+            | Self::LieAboutSync { .. } => Regime::Unlimited,
+            _ => Regime::WithinBudget,
+        }
+    }
+}
+
+/// The word of a value, quoted.
+fn word<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> String {
+    let name = names.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
+    format!("{name:?}")
+}
+
+impl Unsynced {
+    /// Its words in a scenario file.
+    pub const NAMES: &[(&'static str, Self)] =
+        &[("drawn", Self::Drawn), ("lost", Self::Lost), ("kept", Self::Kept), ("mixed", Self::Mixed)];
+}
+
+impl SyncPersonality {
+    /// Its words in a scenario file.
+    pub const NAMES: &[(&'static str, Self)] = &[
+        ("clean", Self::Clean),
+        ("reverted", Self::Reverted),
+        ("kept-dirty", Self::KeptDirty),
+        ("late", Self::Late),
+    ];
+}
+
+impl Way {
+    /// Its words in a scenario file.
+    pub const NAMES: &[(&'static str, Self)] = &[("both", Self::Both), ("in", Self::In), ("out", Self::Out)];
 }

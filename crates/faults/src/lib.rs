@@ -6,10 +6,13 @@
 //! Architecture invariant: pure. The same scenario and generator give the same plan everywhere.
 
 mod action;
+mod draw;
 mod error;
 mod kind;
+mod parse;
 mod plan;
 mod random;
+mod reader;
 mod role;
 mod scenario;
 mod script;
@@ -18,7 +21,8 @@ mod topic;
 mod trigger;
 mod workload;
 
-pub use action::{Action, SyncPersonality, Unsynced, Way};
+pub use action::{Action, Layer, SyncPersonality, Unsynced, Way};
+pub use draw::draw;
 pub use error::ScenarioError;
 pub use kind::{FaultKind, Scope};
 pub use plan::{DiskDelays, LinkDelays, Plan, Timed};

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use task::{MAIN, TaskWaker};
@@ -50,6 +50,21 @@ enum Hangup {
     Reset,
     /// Peers hear nothing more.
     Silent,
+}
+
+/// Lays fuses: see [`Simulation::fuse`]. Does not keep the simulation alive.
+#[derive(Clone)]
+pub struct Fuses {
+    machine: Weak<Machine>,
+}
+
+impl Fuses {
+    /// Stops a node's disk before its operation number `operations` from now, counted from 0.
+    pub fn lay(&self, node: NodeId, operations: u64) {
+        if let Some(machine) = self.machine.upgrade() {
+            machine.lock().fuses.insert(node, machine::FuseState::new(operations));
+        }
+    }
 }
 
 /// A simulation of some nodes.
@@ -221,6 +236,11 @@ impl Simulation {
         machine::Blown { machine: self.machine.clone(), node }
     }
 
+    /// Lays fuses from where no simulation is at hand, such as an observer.
+    pub fn fuses(&self) -> Fuses {
+        Fuses { machine: Arc::downgrade(&self.machine) }
+    }
+
     /// How many disk operations all nodes have made.
     pub fn disk_operations(&self) -> u64 {
         self.machine.lock().disk_operations
@@ -234,6 +254,12 @@ impl Simulation {
     /// Sets the link between two nodes, in both directions.
     pub fn set_link(&self, a: NodeId, b: NodeId, link: Link) {
         network::set_link(&self.machine, a, b, link);
+    }
+
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again; the other way stays as it is. No
+    /// connection is made meanwhile.
+    pub fn block_one_way(&self, from: NodeId, to: NodeId, blocked: bool) {
+        network::block_one_way(&self.machine, from, to, blocked);
     }
 
     /// Resets all connections between two nodes.
