@@ -47,6 +47,11 @@ impl Ghost {
         }
     }
 
+    /// Whether a log belongs to a topic, and not to the brokers themselves.
+    pub fn is_topic(&self, log: LogId) -> bool {
+        self.names.contains_key(&log.topic)
+    }
+
     /// The topic of that name.
     pub fn topic(&self, name: &str) -> Option<TopicId> {
         self.names.iter().find(|(_, known)| *known == name).map(|(&topic, _)| topic)
@@ -102,6 +107,11 @@ impl Ghost {
             }
             _ => {}
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_names(&mut self) {
+        self.names.clear();
     }
 
     /// A node's process ended, by itself or not.

@@ -3,8 +3,16 @@
 //! One file per property of the durability promise, named as it is there: S for state, which is checked as nodes tell
 //! of it; H for histories and L for liveness, which are checked when a run has ended. A checker never asks a broker.
 
+pub mod durable;
 mod ghost;
+#[cfg(test)]
+mod kit;
 mod replica;
+pub mod rules;
+mod s10;
+mod s14;
+mod s8;
+mod s9;
 
 pub use ghost::Ghost;
 pub use replica::{AppendedBatch, Cut, Removal, Replica};
@@ -13,7 +21,11 @@ use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use crate::history::{FinalState, History};
 use highwater_env::Event;
-use highwater_types::Instant;
+use highwater_types::{Instant, LogId};
+use std::sync::LazyLock;
+
+/// Of a log that nobody spoke of yet.
+static NOTHING: LazyLock<Replica> = LazyLock::new(Replica::default);
 
 /// What the faults of a run may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +48,51 @@ pub struct Seen<'a> {
     pub ghost: &'a Ghost,
     /// The node's disk.
     pub disk: &'a SimDisk,
+}
+
+impl Seen<'_> {
+    /// The log that the event is about.
+    pub fn log(&self) -> Option<LogId> {
+        match *self.event {
+            Event::Appended { log, .. }
+            | Event::Synced { log, .. }
+            | Event::HighWatermark { log, .. }
+            | Event::LogStart { log, .. }
+            | Event::Truncated { log, .. }
+            | Event::Recovered { log, .. }
+            | Event::Damaged { log, .. }
+            | Event::Poisoned { log }
+            | Event::Acknowledged { log, .. } => Some(log),
+            _ => None,
+        }
+    }
+
+    /// What was known of the node's copy of that log.
+    pub fn replica(&self) -> &Replica {
+        self.log().and_then(|log| self.ghost.replica(self.node, log)).unwrap_or(&NOTHING)
+    }
+
+    /// Whether the node's disk kept all that its syncs covered.
+    pub fn is_honest(&self) -> bool {
+        self.ghost.is_honest_at(self.node)
+    }
+
+    /// Whether the log belongs to a topic, and not to the brokers themselves.
+    pub fn is_topic(&self) -> bool {
+        self.log().is_some_and(|log| self.ghost.is_topic(log))
+    }
+
+    /// Puts time and place before what was found.
+    fn place(&self, violation: Violation) -> Violation {
+        let log = self.log().map(|log| format!(", {}", self.ghost.name(log))).unwrap_or_default();
+        let text = format!("at {} on node {}{log}: {}", clock(self.now), self.node.0, violation.message);
+        Violation::new(violation.property, text)
+    }
+}
+
+/// A point in simulated time, for people.
+fn clock(at: Instant) -> String {
+    format!("{:.3} s", at.0 as f64 / 1e9)
 }
 
 /// The end of a run, when all is quiet.
@@ -67,6 +124,9 @@ pub trait Checker: Send {
     /// A node's process ended: by itself, by a crash, or with its machine's power.
     fn node_stopped(&mut self, _node: NodeId, _power_loss: bool) {}
 
+    /// A node's disk is replaced by an empty one.
+    fn node_wiped(&mut self, _node: NodeId) {}
+
     /// The run ended, and all is quiet.
     fn finish(&mut self, _end: &End<'_>) -> Result<(), Violation> {
         Ok(())
@@ -83,7 +143,20 @@ pub struct Checkers {
 impl Checkers {
     /// Every checker that there is.
     pub fn all(regime: Regime) -> Self {
-        Self { regime, ghost: Ghost::default(), checkers: Vec::new() }
+        Self::with(
+            regime,
+            vec![
+                Box::new(s8::Bounds),
+                Box::new(s9::WrittenOnce::default()),
+                Box::new(s10::Recovery::default()),
+                Box::new(s14::Acknowledgements::new(true)),
+            ],
+        )
+    }
+
+    /// These checkers alone.
+    pub fn with(regime: Regime, checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self { regime, ghost: Ghost::default(), checkers }
     }
 
     /// What nodes told so far.
@@ -125,6 +198,14 @@ impl Checkers {
     /// A node's disk is replaced by an empty one.
     pub fn node_wiped(&mut self, node: NodeId) {
         self.ghost.wiped(node);
+        for checker in &mut self.checkers {
+            checker.node_wiped(node);
+        }
+    }
+
+    #[cfg(test)]
+    fn forget_names(&mut self) {
+        self.ghost.forget_names();
     }
 
     /// The run ended, and all is quiet. The disks are those of all brokers.

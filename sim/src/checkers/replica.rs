@@ -63,8 +63,9 @@ pub struct Replica {
     pub cuts: Vec<Cut>,
     /// Ranges that the node itself reported as damaged.
     pub damaged: Vec<Range<Offset>>,
-    /// The marks that recoveries started from: beyond them, a loss looks like the torn tail of a power loss.
-    pub proven: Vec<Offset>,
+    /// Ranges that a recovery cut off beyond the mark that it started from, where a loss looks like the torn tail of a
+    /// power loss.
+    pub lost: Vec<Range<Offset>>,
     /// A write or sync failed in this incarnation.
     pub poisoned: bool,
 }
@@ -76,10 +77,9 @@ impl Replica {
         (offset <= batch.last).then_some((base, batch))
     }
 
-    /// Whether the node reported an offset as damaged, or lost it where no mark had proven it.
+    /// Whether the node reported an offset as damaged, or cut it off where no mark had proven it.
     pub fn reported(&self, offset: Offset) -> bool {
-        let damaged = self.damaged.iter().any(|range| range.contains(&offset));
-        damaged || self.proven.iter().any(|&proven| offset >= proven)
+        self.damaged.iter().chain(&self.lost).any(|range| range.contains(&offset))
     }
 
     /// When the log's first offset passed an offset.
@@ -109,7 +109,9 @@ impl Replica {
             Event::LogStart { start, .. } => self.move_start(now, start),
             Event::Truncated { end, .. } => self.cut(now, end),
             Event::Recovered { start, end, proven, .. } => {
-                if self.batches.last_key_value().is_some_and(|(_, batch)| batch.last >= end) {
+                let known = self.batches.last_key_value().map_or(end, |(_, batch)| batch.last.next());
+                if known > end {
+                    self.lost.push(end.max(proven)..known);
                     self.cut(now, end);
                 }
                 self.move_start(now, start);
@@ -118,7 +120,6 @@ impl Replica {
                 self.synced = if honest { self.synced.max(end) } else { end };
                 // What is on disk when a log is opened may be read at once.
                 self.high_watermark = Some(end);
-                self.proven.push(proven);
             }
             Event::Damaged { from, to, .. } => self.damaged.push(from..to),
             Event::Poisoned { .. } => self.poisoned = true,

@@ -5,6 +5,7 @@ use super::content::page_of;
 use super::faults::{Fault, FaultCounts, FaultRates, Op, Rule, SyncFailure};
 use super::tree::{DiskState, Ino};
 use super::{Inner, Pacer, Shared, SimDisk};
+use bytes::Bytes;
 use highwater_env::Rng;
 use std::collections::BTreeMap;
 use std::io;
@@ -193,6 +194,23 @@ impl SimDisk {
         let bytes = |ino| inner.state.file(ino).map(|file| file.durable.to_vec()).unwrap_or_default();
         let paths = inner.state.paths(true).into_iter().filter(|(path, _)| wanted(path));
         paths.map(|(path, ino)| (path.into(), bytes(ino))).collect()
+    }
+
+    /// The durable directory of that name, wherever it stands.
+    pub fn durable_dir(&self, name: &str) -> Option<PathBuf> {
+        self.shared.lock().state.durable_dir(name).map(PathBuf::from)
+    }
+
+    /// The names in a directory that a power loss would leave.
+    pub fn durable_names(&self, dir: &Path) -> Vec<String> {
+        self.shared.lock().state.durable_names(dir)
+    }
+
+    /// The durable bytes of one file, from a position to its durable end; None if a power loss would leave no such file.
+    pub fn durable_tail(&self, path: &Path, from: u64) -> Option<Bytes> {
+        let inner = self.shared.lock();
+        let ino = inner.state.lookup_durable(path)?;
+        inner.state.file(ino).ok().map(|file| file.durable.tail(from))
     }
 
     /// Every file as the application sees it, with its bytes.
