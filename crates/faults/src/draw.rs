@@ -53,7 +53,14 @@ pub fn draw(scenario: &Scenario, rng: &mut Rng) -> Plan {
         }
     }
     actions.sort_by_key(|timed| timed.at);
-    Plan { swarm, actions, link: link_delays(scenario, seed), disk: disk_delays(scenario, seed) }
+    let repair_after = spread(&mut stream(seed, "repair"), 200.0, 5_000.0);
+    Plan {
+        swarm,
+        actions,
+        link: link_delays(scenario, seed),
+        disk: disk_delays(scenario, seed),
+        repair_after,
+    }
 }
 
 /// A generator for one purpose, by name.

@@ -15,6 +15,8 @@ pub struct Plan {
     pub link: Option<LinkDelays>,
     /// How long disk operations take.
     pub disk: DiskDelays,
+    /// How long after a log has failed somebody restarts its node.
+    pub repair_after: Duration,
 }
 
 /// A fault at a time.

@@ -14,7 +14,7 @@ pub enum Role {
     EveryBroker,
     /// A client by its number, from 1.
     Client(u32),
-    /// A broker that is drawn then.
+    /// The broker that the trigger's event happens at; without one, a broker that is drawn then.
     AnyBroker,
     /// The link between two machines; for faults of links alone.
     Link(Machine, Machine),

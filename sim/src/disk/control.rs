@@ -239,6 +239,15 @@ impl SimDisk {
         file.map(|file| file.pending.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// The files that have something pending, by path.
+    pub fn pending_files(&self) -> Vec<PathBuf> {
+        let inner = self.shared.lock();
+        let mut paths = inner.state.paths(false);
+        paths.retain(|&(_, ino)| inner.state.file(ino).is_ok_and(|file| file.has_pending()));
+        paths.sort();
+        paths.into_iter().map(|(path, _)| path.into()).collect()
+    }
+
     /// Whether the disk ever lost or changed what an honest one keeps: bit rot, dead sectors, lost and misdirected
     /// writes.
     pub fn was_dishonest(&self) -> bool {

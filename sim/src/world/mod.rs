@@ -9,12 +9,14 @@
 //! 5. A fresh consumer reads all there is ([`final_read`]), and the checkers hold it against what clients saw.
 
 mod clients;
+mod director;
 mod final_read;
 mod nodes;
 mod outcome;
 mod phases;
 mod workload;
 
+pub use director::Director;
 pub use nodes::{End, Nodes, Tally};
 pub use outcome::{Options, Outcome};
 
@@ -29,6 +31,9 @@ use highwater_types::Instant;
 use outcome::Summary;
 use std::sync::{Arc, Mutex};
 
+/// The stream of the run's generator that plans are drawn from.
+const PLAN: u32 = 0x91a7;
+
 /// A cluster and its clients.
 pub(crate) struct World<'a> {
     pub scenario: &'a Scenario,
@@ -41,6 +46,7 @@ pub(crate) struct World<'a> {
     pub verifier: Machine,
     pub checkers: Arc<Mutex<Checkers>>,
     pub disks: Vec<(NodeId, SimDisk)>,
+    pub director: Director,
 }
 
 fn regime(scenario: &Scenario) -> Regime {
@@ -71,29 +77,12 @@ impl<'a> World<'a> {
         let verifier = Machine { env: simulation.node("verifier"), shared: Arc::clone(&shared) };
         let disks: Vec<_> = nodes.brokers().into_iter().map(|node| (node, simulation.disk(node))).collect();
         let checkers = Arc::new(Mutex::new(Checkers::all(regime(scenario))));
-        let world = Self { scenario, simulation, nodes, shared, machines, verifier, checkers, disks };
-        world.listen();
-        Ok(world)
-    }
-
-    /// Lets nodes and checkers hear of everything.
-    fn listen(&self) {
-        let (nodes, checkers, disks) = (self.nodes.clone(), Arc::clone(&self.checkers), self.disks.clone());
-        self.simulation.observe(Box::new(move |node, now: Instant, event| {
-            nodes.hear(node, now, event);
-            match disks.iter().find(|(known, _)| *known == node) {
-                Some((_, disk)) => lock(&checkers).hear(node, now, event, disk),
-                None => Ok(()),
-            }
-        }));
-        let checkers = Arc::clone(&self.checkers);
-        self.nodes.on_end(move |node, how| {
-            let mut checkers = lock(&checkers);
-            checkers.node_stopped(node, how == End::Power);
-            if how == End::Wiped {
-                checkers.node_wiped(node);
-            }
-        });
+        listen(simulation, &nodes, &checkers, &disks);
+        // After the nodes, who know then who leads at the event that a fault waits for.
+        let plan = highwater_faults::draw(scenario, &mut simulation.rng(PLAN));
+        nodes.set_repair_after(plan.repair_after);
+        let director = Director::new(simulation, &nodes, scenario, plan);
+        Ok(Self { scenario, simulation, nodes, shared, machines, verifier, checkers, disks, director })
     }
 
     /// Holds the final state against everything before.
@@ -108,20 +97,40 @@ impl<'a> World<'a> {
             Op::Send { acks, outcome: history::Outcome::Ok(_), .. } => *acks != 0,
             _ => false,
         });
-        let mut faults = std::collections::BTreeMap::new();
-        for (_, disk) in &self.disks {
-            for (name, count) in disk.counts() {
-                *faults.entry(name).or_default() += count;
-            }
-        }
         Summary {
             acknowledged: acknowledged.count() as u64,
             operations: self.shared.operations(),
             history: outcome::hash_of(&history),
             tally: self.nodes.tally(),
-            faults,
+            faults: self.director.faults(self.simulation),
+            hit_unsynced: self.director.hit_unsynced(self.simulation),
         }
     }
+}
+
+/// Lets nodes and checkers hear of everything.
+fn listen(
+    simulation: &Simulation,
+    nodes: &Nodes,
+    checkers: &Arc<Mutex<Checkers>>,
+    disks: &[(NodeId, SimDisk)],
+) {
+    let (all, hearing, disks) = (nodes.clone(), Arc::clone(checkers), disks.to_vec());
+    simulation.observe(Box::new(move |node, now: Instant, event| {
+        all.hear(node, now, event);
+        match disks.iter().find(|(known, _)| *known == node) {
+            Some((_, disk)) => lock(&hearing).hear(node, now, event, disk),
+            None => Ok(()),
+        }
+    }));
+    let checkers = Arc::clone(checkers);
+    nodes.on_end(move |node, how| {
+        let mut checkers = lock(&checkers);
+        checkers.node_stopped(node, how == End::Power);
+        if how == End::Wiped {
+            checkers.node_wiped(node);
+        }
+    });
 }
 
 fn lock(checkers: &Mutex<Checkers>) -> std::sync::MutexGuard<'_, Checkers> {

@@ -49,6 +49,7 @@ pub(super) struct Summary {
     pub history: u64,
     pub tally: Tally,
     pub faults: BTreeMap<&'static str, u64>,
+    pub hit_unsynced: bool,
 }
 
 impl Outcome {
@@ -59,8 +60,7 @@ impl Outcome {
         summary: Summary,
         options: &Options,
     ) -> Self {
-        let Summary { acknowledged, operations, history, tally, mut faults } = summary;
-        let lost = faults.iter().any(|(name, _)| name.contains("sync error") || name.contains("write-back"));
+        let Summary { acknowledged, operations, history, tally, mut faults, hit_unsynced } = summary;
         for (name, count) in [
             ("start that failed", tally.failed_starts),
             ("restart after a log failed", tally.operator_restarts),
@@ -84,7 +84,7 @@ impl Outcome {
             simulated: simulation.now(),
             faults,
             reached: simulation.reached(),
-            counts: acknowledged >= ENOUGH_RECORDS && (tally.hit_unsynced > 0 || lost),
+            counts: acknowledged >= ENOUGH_RECORDS && (tally.hit_unsynced > 0 || hit_unsynced),
         }
     }
 

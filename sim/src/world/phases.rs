@@ -4,8 +4,7 @@ use super::World;
 use super::final_read;
 use super::workload;
 use crate::checkers::Regime;
-use crate::disk::FaultRates;
-use crate::executor::{Link, Violation};
+use crate::executor::Violation;
 use crate::history::FinalState;
 use highwater_types::{Instant, PartitionIndex};
 use highwater_wire::Str;
@@ -50,8 +49,8 @@ async fn phases(world: &World<'_>) -> FinalState {
     world.verifier.work("create-topics", workload::create_all(world.verifier.clone()));
     wait(world, SETTLED_WITHIN, || world.shared.busy() == 0).await;
     workload::start(&world.machines);
-    simulation.sleep(world.scenario.duration).await;
-    heal(world);
+    world.director.run(simulation).await;
+    world.director.heal(simulation);
     if !wait(world, UP_WITHIN, || world.nodes.all_well()).await {
         return not_up(world);
     }
@@ -90,30 +89,6 @@ fn violate(world: &World<'_>, message: String) {
 
 fn is_strict(world: &World<'_>) -> bool {
     super::regime(world.scenario) == Regime::WithinBudget
-}
-
-/// Ends every fault, and starts whatever is down.
-fn heal(world: &World<'_>) {
-    let simulation = world.simulation;
-    simulation.note("everything heals");
-    for (_, disk) in &world.disks {
-        disk.set_rates(FaultRates::default());
-        disk.clear_rules();
-        disk.set_capacity(None);
-    }
-    let brokers = world.nodes.brokers();
-    let all: Vec<_> = brokers.iter().copied().chain(world.nodes.clients()).collect();
-    for &node in &all {
-        simulation.freeze_clock(node, false);
-        simulation.drift_clock(node, 0);
-        simulation.reset_clock(node);
-    }
-    for &broker in &brokers {
-        for &other in all.iter().filter(|&&other| other != broker) {
-            simulation.set_link(broker, other, Link::default());
-        }
-        world.nodes.start(simulation, broker);
-    }
 }
 
 /// A broker does not come up. After damage that may be all it can do: it refuses, and so tells of the loss.
