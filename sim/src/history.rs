@@ -180,6 +180,8 @@ pub struct FinalState {
     pub partitions: BTreeMap<(Str, PartitionIndex), FinalPartition>,
     /// When it was read, in true time.
     pub at: Instant,
+    /// When the last fault was over; None if the run does not say, and then nothing is asked of what was sent since.
+    pub healed: Option<Instant>,
     /// Partitions that could not be read, and why: an offline one is loss that was reported.
     pub unreadable: BTreeMap<(Str, PartitionIndex), String>,
 }
