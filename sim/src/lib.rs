@@ -10,10 +10,13 @@ compile_error!(
 );
 
 pub mod campaign;
+pub mod checkers;
 pub mod disk;
 pub mod executor;
 pub mod hash;
+pub mod history;
 pub mod logs;
 pub mod scenario;
+pub mod world;
 
 pub use executor::{EngineKind, Failure, NodeId, SimEnv, Simulation, Violation};

@@ -80,6 +80,22 @@ impl Image {
         }
         out
     }
+
+    /// The bytes from a position on.
+    pub(super) fn tail(&self, from: u64) -> Bytes {
+        let mut out = Vec::with_capacity(self.len.saturating_sub(from) as usize);
+        let mut at = from;
+        while at < self.len {
+            let start = within(at);
+            let take = (PAGE_BYTES - start).min((self.len - at) as usize);
+            match self.pages.get(&page_of(at)) {
+                Some(page) => out.extend_from_slice(&page[start..start + take]),
+                None => out.resize(out.len() + take, 0),
+            }
+            at += take as u64;
+        }
+        Bytes::from(out)
+    }
 }
 
 /// A pending write within one page.

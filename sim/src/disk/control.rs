@@ -5,6 +5,7 @@ use super::content::page_of;
 use super::faults::{Fault, FaultCounts, FaultRates, Op, Rule, SyncFailure};
 use super::tree::{DiskState, Ino};
 use super::{Inner, Pacer, Shared, SimDisk};
+use bytes::Bytes;
 use highwater_env::Rng;
 use std::collections::BTreeMap;
 use std::io;
@@ -195,6 +196,23 @@ impl SimDisk {
         paths.map(|(path, ino)| (path.into(), bytes(ino))).collect()
     }
 
+    /// The durable directory of that name, wherever it stands.
+    pub fn durable_dir(&self, name: &str) -> Option<PathBuf> {
+        self.shared.lock().state.durable_dir(name).map(PathBuf::from)
+    }
+
+    /// The names in a directory that a power loss would leave.
+    pub fn durable_names(&self, dir: &Path) -> Vec<String> {
+        self.shared.lock().state.durable_names(dir)
+    }
+
+    /// The durable bytes of one file, from a position to its durable end; None if a power loss would leave no such file.
+    pub fn durable_tail(&self, path: &Path, from: u64) -> Option<Bytes> {
+        let inner = self.shared.lock();
+        let ino = inner.state.lookup_durable(path)?;
+        inner.state.file(ino).ok().map(|file| file.durable.tail(from))
+    }
+
     /// Every file as the application sees it, with its bytes.
     pub fn live_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.shared.lock();
@@ -219,6 +237,15 @@ impl SimDisk {
         let inner = self.shared.lock();
         let file = inner.state.lookup(path).and_then(|ino| inner.state.file(ino));
         file.map(|file| file.pending.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The files that have something pending, by path.
+    pub fn pending_files(&self) -> Vec<PathBuf> {
+        let inner = self.shared.lock();
+        let mut paths = inner.state.paths(false);
+        paths.retain(|&(_, ino)| inner.state.file(ino).is_ok_and(|file| file.has_pending()));
+        paths.sort();
+        paths.into_iter().map(|(path, _)| path.into()).collect()
     }
 
     /// Whether the disk ever lost or changed what an honest one keeps: bit rot, dead sectors, lost and misdirected

@@ -362,6 +362,35 @@ impl DiskState {
         out
     }
 
+    /// What stands at a path in the durable view.
+    pub(super) fn lookup_durable(&self, path: &Path) -> Option<Ino> {
+        let names = components(path).ok()?;
+        names.iter().try_fold(ROOT, |at, name| self.dir(at)?.durable.get(name).copied())
+    }
+
+    /// The names in a directory of the durable view.
+    pub(super) fn durable_names(&self, path: &Path) -> Vec<String> {
+        let dir = self.lookup_durable(path).and_then(|ino| self.dir(ino));
+        dir.map(|dir| dir.durable.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The path of the first directory of that name in the durable view.
+    pub(super) fn durable_dir(&self, wanted: &str) -> Option<String> {
+        let mut open = vec![(String::new(), ROOT)];
+        while let Some((prefix, ino)) = open.pop() {
+            for (name, &child) in &self.dir(ino)?.durable {
+                if self.is_dir(child) {
+                    let path = format!("{prefix}/{name}");
+                    if name == wanted {
+                        return Some(path);
+                    }
+                    open.push((path, child));
+                }
+            }
+        }
+        None
+    }
+
     pub(super) fn used_bytes(&self) -> u64 {
         self.files().map(|(_, file)| file.used_bytes()).sum()
     }

@@ -7,7 +7,7 @@ use super::task::Yield;
 use super::{NodeId, Violation, machine::BoxFuture};
 use crate::disk::{Op, Pacer, Pause, SimDisk, Stage};
 use highwater_env::{Clock, Env, Event, Purpose, Rng, Task};
-use highwater_types::Timestamp;
+use highwater_types::{Instant, Timestamp};
 use rand::RngExt;
 use std::future::Future;
 use std::path::Path;
@@ -61,6 +61,11 @@ impl SimEnv {
     /// The time that a right wall clock would show.
     pub fn true_time(&self) -> Timestamp {
         Timestamp(EPOCH_MS + (self.machine.lock().now_ns / 1_000_000) as i64)
+    }
+
+    /// True time since the start, whatever the node's own clocks show.
+    pub fn true_now(&self) -> Instant {
+        Instant(self.machine.lock().now_ns)
     }
 
     /// Fails the run, as an observer does that finds a violation.

@@ -5,7 +5,7 @@ use super::engine::EngineKind;
 use super::failure::{Failure, Violation};
 use super::pipes::NetState;
 use super::task::{Handle, ReadyQueue, TaskId, TaskShared, TaskWaker};
-use super::trace::told;
+use super::trace::{Recent, feed};
 use super::{NodeId, Observer};
 use crate::disk::{Op, SimDisk};
 use crate::hash::EventHash;
@@ -105,7 +105,7 @@ pub(super) struct Inner {
     pub(super) polls: u64,
     /// How many there may be.
     pub(super) max_polls: u64,
-    recent: VecDeque<String>,
+    recent: VecDeque<Recent>,
     /// How many events are kept for a failure.
     pub(super) recent_limit: usize,
     /// Disk operations count as events.
@@ -372,9 +372,8 @@ impl Machine {
             let now = inner.now_ns;
             inner.hash.word(now);
             inner.hash.word(node.0 as u64);
-            let text = format!("{:>12.6}s {} {}", now as f64 / 1e9, inner.nodes[node.0].name, told(event));
-            let _ = inner.hash.write_str(&text);
-            inner.remember(text);
+            feed(&mut inner.hash, event);
+            inner.remember(Recent::Event(now, node, event.clone()));
             if let Event::Reached(mark) = event {
                 *inner.reached.entry(mark).or_default() += 1;
             }
@@ -396,28 +395,28 @@ impl Machine {
     pub(super) fn note(&self, text: &str) {
         let mut inner = self.lock();
         let _ = inner.hash.write_str(text);
-        let line = format!("{:>12.6}s -- {text}", inner.now_ns as f64 / 1e9);
-        inner.remember(line);
+        let noted = Recent::Note(inner.now_ns, text.to_owned());
+        inner.remember(noted);
     }
 
     pub(super) fn recent(&self) -> Vec<String> {
-        self.lock().recent.iter().cloned().collect()
+        let inner = self.lock();
+        inner.recent.iter().map(|recent| recent.line(|node| inner.nodes[node.0].name.clone())).collect()
     }
 }
 
 impl Inner {
-    fn remember(&mut self, line: String) {
+    fn remember(&mut self, recent: Recent) {
         if self.recent.len() >= self.recent_limit {
             self.recent.pop_front();
         }
-        self.recent.push_back(line);
+        self.recent.push_back(recent);
     }
 
     /// Notes a disk operation, if those are traced. It is not part of the hash, which has it already.
     pub(super) fn trace_disk(&mut self, op: Op, path: &Path) {
         if self.traces_disks {
-            let line = format!("{:>12.6}s    {op:?} {}", self.now_ns as f64 / 1e9, path.display());
-            self.remember(line);
+            self.remember(Recent::Disk(self.now_ns, op, path.to_owned()));
         }
     }
 

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use task::{MAIN, TaskWaker};
@@ -51,6 +51,21 @@ enum Hangup {
     Reset,
     /// Peers hear nothing more.
     Silent,
+}
+
+/// Lays fuses: see [`Simulation::fuse`]. Does not keep the simulation alive.
+#[derive(Clone)]
+pub struct Fuses {
+    machine: Weak<Machine>,
+}
+
+impl Fuses {
+    /// Stops a node's disk before its operation number `operations` from now, counted from 0.
+    pub fn lay(&self, node: NodeId, operations: u64) {
+        if let Some(machine) = self.machine.upgrade() {
+            machine.lock().fuses.insert(node, machine::FuseState::new(operations));
+        }
+    }
 }
 
 /// A simulation of some nodes.
@@ -212,6 +227,11 @@ impl Simulation {
         machine::Blown { machine: self.machine.clone(), node }
     }
 
+    /// Lays fuses from where no simulation is at hand, such as an observer.
+    pub fn fuses(&self) -> Fuses {
+        Fuses { machine: Arc::downgrade(&self.machine) }
+    }
+
     /// How many disk operations all nodes have made.
     pub fn disk_operations(&self) -> u64 {
         self.machine.lock().disk_operations
@@ -229,6 +249,13 @@ impl Simulation {
         if !dark {
             self.engine.set_link(a, b, link);
         }
+    }
+
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again; the other way stays as it is. No
+    /// connection is made meanwhile.
+    pub fn block_one_way(&self, from: NodeId, to: NodeId, blocked: bool) {
+        pipes::block_one_way(&self.machine, from, to, blocked);
+        self.engine.block_one_way(&self.machine, from, to, blocked);
     }
 
     /// Resets all connections between two nodes.

@@ -10,7 +10,7 @@ use super::{Hangup, NodeId};
 use bytes::{Buf, Bytes};
 use highwater_env::Rng;
 use rand::RngExt;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -60,6 +60,8 @@ pub(super) struct NetState {
     listeners: BTreeMap<SocketAddr, Listening>,
     connections: BTreeMap<u64, Connection>,
     links: BTreeMap<(NodeId, NodeId), Link>,
+    /// From whom to whom nothing arrives, beside the links that are blocked both ways.
+    one_way: BTreeSet<(NodeId, NodeId)>,
     unblocked: Vec<Waker>,
     /// Streams of other engines, to be reset.
     pub(super) hosted: Vec<Weak<Control>>,
@@ -74,6 +76,7 @@ impl NetState {
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
+            one_way: BTreeSet::new(),
             unblocked: Vec::new(),
             hosted: Vec::new(),
             next_connection: 1,
@@ -83,6 +86,10 @@ impl NetState {
 
     pub(super) fn link(&self, a: NodeId, b: NodeId) -> Link {
         self.links.get(&(a.min(b), a.max(b))).copied().unwrap_or_default()
+    }
+
+    fn is_blocked(&self, from: NodeId, to: NodeId) -> bool {
+        self.link(from, to).blocked || self.one_way.contains(&(from, to))
     }
 
     fn latency_ns(&mut self, a: NodeId, b: NodeId) -> u64 {
@@ -134,9 +141,26 @@ fn wake_all(wakers: Vec<Waker>) {
 }
 
 pub(super) fn set_link(machine: &Machine, a: NodeId, b: NodeId, link: Link) {
+    change(machine, |net| {
+        net.links.insert((a.min(b), a.max(b)), link);
+    });
+}
+
+pub(super) fn block_one_way(machine: &Machine, from: NodeId, to: NodeId, blocked: bool) {
+    change(machine, |net| {
+        if blocked {
+            net.one_way.insert((from, to));
+        } else {
+            net.one_way.remove(&(from, to));
+        }
+    });
+}
+
+/// Changes what is blocked, and lets everybody look again who waits.
+fn change(machine: &Machine, change: impl FnOnce(&mut NetState)) {
     let wakers = {
         let mut net = lock(machine);
-        net.links.insert((a.min(b), a.max(b)), link);
+        change(&mut net);
         let mut wakers = std::mem::take(&mut net.unblocked);
         wakers.extend(net.connections.values_mut().flat_map(Connection::wakers));
         wakers
@@ -194,7 +218,8 @@ async fn travel(network: &SimNetwork, to: NodeId) {
     machine.sleep(until).await;
     poll_fn(|cx| {
         let mut net = lock(machine);
-        if net.link(node, to).blocked {
+        // A connection takes a word each way.
+        if net.is_blocked(node, to) || net.is_blocked(to, node) {
             net.unblocked.push(cx.waker().clone());
             return Poll::Pending;
         }
@@ -322,7 +347,7 @@ impl PipeStream {
             let net = &mut *guard;
             let wanted = net.portion(out.remaining());
             let Some(connection) = net.connections.get(&self.number) else { return Ok(Err(was_reset())) };
-            let blocked = net.link(connection.nodes[0], connection.nodes[1]).blocked;
+            let blocked = net.is_blocked(connection.nodes[1 - self.side], connection.nodes[self.side]);
             let Some(connection) = net.connections.get_mut(&self.number) else { return Ok(Err(was_reset())) };
             if connection.reset {
                 return Ok(Err(was_reset()));

@@ -1,5 +1,6 @@
 //! The checkers of one log: what each event of it may say, given all that was said before.
 
+use crate::checkers::rules::{self, Written, check};
 use crate::executor::Violation;
 use highwater_env::Event;
 use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
@@ -41,7 +42,7 @@ pub struct LogGhost {
     /// The batches that the log holds, by first offset, as far as the ghost knows.
     pub batches: BTreeMap<Offset, Batch>,
     /// Every checksum ever appended, by epoch and first offset.
-    written: BTreeMap<(LeaderEpoch, Offset), u32>,
+    written: Written,
     /// Everything before it was synced, in any incarnation.
     pub synced: Offset,
     /// The largest offset that was ever synced, whatever was truncated since.
@@ -72,10 +73,6 @@ pub struct LogGhost {
     pub opened_from: Offset,
     /// The log's report at its latest opening asked for attention.
     pub alarmed: bool,
-}
-
-fn check(holds: bool, property: &'static str, message: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation::new(property, message())) }
 }
 
 impl LogGhost {
@@ -162,22 +159,9 @@ impl LogGhost {
     }
 
     fn appended(&mut self, base: Offset, batch: Batch) -> Result<(), Violation> {
-        let expected = self.end.unwrap_or(base);
-        check(base == expected, "S9", || {
-            format!("a batch was appended at {base}, and the log ended at {expected}")
-        })?;
-        check(base <= batch.last, "S9", || format!("a batch at {base} ends at {}", batch.last))?;
-        if let Some((_, previous)) = self.batches.range(..base).next_back() {
-            let (before, after) = (previous.epoch, batch.epoch);
-            check(before <= after, "S9", || format!("at {base} the epoch falls from {before} to {after}"))?;
-        }
-        let known = *self.written.entry((batch.epoch, base)).or_insert(batch.checksum);
-        check(known == batch.checksum, "S9", || {
-            format!(
-                "offset {base} was written twice in epoch {}: {known:08x}, {:08x}",
-                batch.epoch, batch.checksum
-            )
-        })?;
+        let previous = self.batches.range(..base).next_back().map(|(_, previous)| previous.epoch);
+        rules::appended((base, batch.last), self.end, previous, batch.epoch)?;
+        self.written.once(batch.epoch, base, batch.checksum)?;
         if let Some((at, old)) = self.batch_at(base).filter(|(_, old)| old.firm) {
             return Err(Violation::new(
                 "S9",
@@ -192,9 +176,7 @@ impl LogGhost {
 
     fn synced(&mut self, end: Offset) -> Result<(), Violation> {
         check(!self.poisoned, "S14", || format!("a log that had failed reports itself synced up to {end}"))?;
-        let log_end = self.end.unwrap_or(end);
-        check(end <= log_end, "S8", || format!("synced up to {end}, beyond the end {log_end}"))?;
-        check(end >= self.synced, "S8", || format!("the synced end fell from {} to {end}", self.synced))?;
+        rules::synced(self.synced, end, self.end)?;
         self.synced = end;
         self.ever_synced = self.ever_synced.max(end);
         for (_, batch) in self.batches.range_mut(..end) {
@@ -204,7 +186,7 @@ impl LogGhost {
     }
 
     fn log_start(&mut self, start: Offset) -> Result<(), Violation> {
-        check(start >= self.start, "S8", || format!("the log start fell from {} to {start}", self.start))?;
+        rules::start_moved(self.start, start)?;
         check(start <= self.ever_synced, "S8", || {
             format!("the log start {start} is beyond the synced end {}", self.ever_synced)
         })?;
@@ -258,13 +240,7 @@ impl LogGhost {
         strict: bool,
     ) -> Result<(), Violation> {
         if strict {
-            let synced = self.synced;
-            check(end >= synced, "S10", || {
-                format!("the log ends at {end} after a restart, and was synced up to {synced}")
-            })?;
-            check(proven <= self.ever_synced, "S10", || {
-                format!("the proven mark says {proven}, and only {} was ever synced", self.ever_synced)
-            })?;
+            rules::recovered(self.synced, self.ever_synced, (end, proven))?;
             check(start >= self.deletion_done, "S8", || {
                 format!(
                     "the log starts at {start} after a restart; records up to {} were deleted",

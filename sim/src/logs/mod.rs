@@ -4,7 +4,6 @@
 //! H8 on what is read back after every recovery.
 
 mod checks;
-mod durable;
 pub mod exhaustive;
 mod ghost;
 mod history;

@@ -1,8 +1,8 @@
 //! A producer of one log: sends batches in order, waits for their sync, repeats what it has no answer for.
 
 use super::checks::Detail;
-use super::durable;
 use super::ghost::{Fate, Ghost, Sent};
+use crate::checkers::durable;
 use crate::disk::SimDisk;
 use crate::executor::{SimEnv, Violation};
 use highwater_env::{Env, Rng};

@@ -94,6 +94,15 @@ impl Madsim {
         net.update_config(|config| config.send_latency = latency);
     }
 
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again.
+    pub(in crate::executor) fn block_one_way(&self, from: NodeId, to: NodeId, blocked: bool) {
+        let (net, from, to) = (NetSim::current(), self.node(from), self.node(to));
+        match blocked {
+            true => net.clog_link(from, to),
+            false => net.unclog_link(from, to),
+        }
+    }
+
     /// Runs all nodes until the main future is done or the run has failed.
     ///
     /// # Errors

@@ -109,6 +109,16 @@ impl Engine {
         }
     }
 
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again.
+    pub(super) fn block_one_way(&self, machine: &Machine, from: NodeId, to: NodeId, blocked: bool) {
+        match self {
+            Self::Executor => {}
+            Self::Turmoil(turmoil) => turmoil.block_one_way(machine, from, to, blocked),
+            #[cfg(madsim)]
+            Self::Madsim(madsim) => madsim.block_one_way(from, to, blocked),
+        }
+    }
+
     /// Runs all nodes until the main future is done or the run has failed.
     ///
     /// # Errors

@@ -102,6 +102,24 @@ impl Turmoil {
         }
     }
 
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again. What was sent meanwhile is lost, and
+    /// nobody sends it again as TCP would: the connections end with a reset.
+    pub(in crate::executor) fn block_one_way(
+        &self,
+        machine: &Machine,
+        from: NodeId,
+        to: NodeId,
+        blocked: bool,
+    ) {
+        let (source, destination) = (address_of(from), address_of(to));
+        if blocked {
+            self.sim.borrow().partition_oneway(source, destination);
+        } else {
+            self.sim.borrow().repair_oneway(source, destination);
+            pipes::reset_between(machine, from, to);
+        }
+    }
+
     /// Lets every node run what is ready, and carries bytes; then time has moved by a tick.
     ///
     /// # Errors

@@ -1,0 +1,96 @@
+//! What a scenario file says.
+
+use crate::{RandomFaults, ScriptedFault, TopicSpec, WorkloadSpec};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A scenario file, of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScenarioFile {
+    /// Random histories of one store on a disk that fails.
+    Disk(DiskScenario),
+    /// A cluster with clients, under faults.
+    Cluster(Box<Scenario>),
+}
+
+/// Random histories of one store on a disk that fails; everything is drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskScenario {
+    /// Its file's name, without the ending.
+    pub name: String,
+    /// What it is for, in a sentence.
+    pub description: String,
+    /// What the disk may do.
+    pub regime: Regime,
+}
+
+/// What the faults may do, and so what must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Regime {
+    /// A good copy and a quorum are always left, and what a successful sync covered stays: nothing that was
+    /// acknowledged may be lost, and the cluster comes back by itself.
+    WithinBudget,
+    /// Anything goes: what is damaged may be lost, but is never served, and never lost silently.
+    Unlimited,
+}
+
+/// A cluster with clients, under faults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Its file's name, without the ending.
+    pub name: String,
+    /// What it is for, in a sentence.
+    pub description: String,
+    /// For how long clients work and faults happen, in simulated time.
+    pub duration: Duration,
+    /// What the faults may do.
+    pub regime: Regime,
+    /// The brokers.
+    pub cluster: ClusterSpec,
+    /// The topics that are there from the start. At least one.
+    pub topics: Vec<TopicSpec>,
+    /// What clients do.
+    pub workload: WorkloadSpec,
+    /// Faults that happen when something else does.
+    pub script: Vec<ScriptedFault>,
+    /// Faults that happen by chance.
+    pub random: RandomFaults,
+    /// What should come of it.
+    pub expect: Expect,
+}
+
+/// The brokers of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// How many; they are called broker 1, broker 2 and so on.
+    pub brokers: u32,
+    /// The broker configuration `durability`: "sync" or "replicated".
+    pub durability: String,
+    /// Broker configurations by Kafka's names.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self { brokers: 1, durability: "sync".to_owned(), settings: BTreeMap::new() }
+    }
+}
+
+/// What should come of a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// How each seed ends.
+    pub verdict: Verdict,
+    /// Reach marks that must be passed by some seed.
+    pub reach: Vec<String>,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// No property is violated.
+    #[default]
+    Pass,
+    /// This property is violated: a regression that stands for a known bug.
+    Violates(String),
+}

@@ -1,0 +1,44 @@
+//! Reads segment files straight off a disk's durable image, independently of the store's own code.
+
+use crate::disk::SimDisk;
+use highwater_records::{Batch, Batches};
+use highwater_types::{LogId, Offset};
+use std::path::{Path, PathBuf};
+
+/// The length of a segment file's header.
+pub const SEGMENT_HEADER_BYTES: u64 = 64;
+
+/// Whether a batch with these offsets and checksum would be found on the disk if the power went now and everything
+/// that no sync covered was lost.
+pub fn holds(disk: &SimDisk, log: LogId, base: Offset, last: Offset, checksum: u32) -> bool {
+    let Some(dir) = log_dir(disk, log) else { return false };
+    // Batches with fitting offsets may stand in several files, where recovery rewrote one.
+    segments(disk, &dir).into_iter().filter(|&segment| segment <= base).any(|segment| {
+        batches(disk, &dir, segment).any(|batch| {
+            let header = batch.header();
+            header.base_offset == base && header.last_offset() == last && header.crc == checksum
+        })
+    })
+}
+
+/// The durable directory of a log.
+pub fn log_dir(disk: &SimDisk, log: LogId) -> Option<PathBuf> {
+    disk.durable_dir(&log.to_string())
+}
+
+/// The durable segments of a log, by their first offset, in order.
+pub fn segments(disk: &SimDisk, dir: &Path) -> Vec<Offset> {
+    let names = disk.durable_names(dir).into_iter();
+    names.filter_map(|name| name.strip_suffix(".log")?.parse().ok().map(Offset)).collect()
+}
+
+/// Where a segment is.
+pub fn segment_path(dir: &Path, segment: Offset) -> PathBuf {
+    dir.join(format!("{:020}.log", segment.0))
+}
+
+/// The intact batches at the beginning of a segment.
+pub fn batches(disk: &SimDisk, dir: &Path, segment: Offset) -> impl Iterator<Item = Batch> + use<> {
+    let bytes = disk.durable_tail(&segment_path(dir, segment), SEGMENT_HEADER_BYTES).unwrap_or_default();
+    Batches::with_partial_tail(bytes).map_while(Result::ok)
+}

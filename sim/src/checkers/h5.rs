@@ -1,0 +1,112 @@
+//! H5: each (producer id, epoch, sequence) appears once in a log, and each value of an idempotent producer once.
+//!
+//! Sequences are watched as batches are appended. Source: durability.md (H5); KAFKA-9892 (producer state lost by a
+//! crash); "duplicate" of the Jepsen Kafka workload.
+
+use super::index::shown;
+use super::rules::check;
+use super::{Checker, End, Seen};
+use crate::executor::{NodeId, Violation};
+use highwater_env::Event;
+use highwater_types::{LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId};
+use std::collections::BTreeMap;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct NothingTwice {
+    logs: BTreeMap<(NodeId, LogId), Sequences>,
+}
+
+/// The sequence numbers of what stands in a log.
+#[derive(Debug, Default)]
+struct Sequences {
+    /// By first sequence: the last one, and the first offset.
+    ranges: BTreeMap<(ProducerId, ProducerEpoch), BTreeMap<i64, (i64, Offset)>>,
+}
+
+impl Sequences {
+    fn add(
+        &mut self,
+        producer: (ProducerId, ProducerEpoch),
+        first: i64,
+        last: i64,
+        base: Offset,
+    ) -> Option<Offset> {
+        let known = self.ranges.entry(producer).or_default();
+        let twice =
+            known.range(..=last).next_back().filter(|(_, range)| range.0 >= first).map(|(_, range)| range.1);
+        known.insert(first, (last, base));
+        twice
+    }
+
+    fn cut(&mut self, end: Offset) {
+        self.keep(|base| base < end);
+    }
+
+    fn keep(&mut self, keeps: impl Fn(Offset) -> bool) {
+        for known in self.ranges.values_mut() {
+            known.retain(|_, &mut (_, base)| keeps(base));
+        }
+    }
+}
+
+impl Checker for NothingTwice {
+    fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+        match *seen.event {
+            Event::Appended { log, base, last, producer: Some((id, epoch, first)), .. } => {
+                let first = i64::from(first);
+                let end = first + (last.0 - base.0);
+                let twice = self.logs.entry((seen.node, log)).or_default().add((id, epoch), first, end, base);
+                let Some(at) = twice.filter(|_| seen.is_honest()) else { return Ok(()) };
+                let text = format!(
+                    "sequences {first} to {end} of producer {id}, epoch {epoch}, are written at offset {base}; they \
+                     stand already at offset {at}"
+                );
+                Err(seen.place(Violation::new("H5", text)))
+            }
+            Event::Truncated { log, end } | Event::Recovered { log, end, .. } => {
+                if let Some(known) = self.logs.get_mut(&(seen.node, log)) {
+                    known.cut(end);
+                }
+                Ok(())
+            }
+            // A producer of which nothing stands in the log any more may be forgotten.
+            Event::LogStart { log, start } => {
+                if let Some(known) = self.logs.get_mut(&(seen.node, log)) {
+                    known.keep(|base| base >= start);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn node_wiped(&mut self, node: NodeId) {
+        self.logs.retain(|(at, _), _| *at != node);
+    }
+
+    fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
+        let mut places: BTreeMap<&[u8], (&str, PartitionIndex, Offset)> = BTreeMap::new();
+        for ((topic, partition), state) in &end.state.partitions {
+            for record in &state.records {
+                let Some(value) = record.value.as_deref() else { continue };
+                let here = (&**topic, *partition, record.offset);
+                let Some((topic, partition, offset)) = places.insert(value, here) else { continue };
+                let idempotent = end.index.sent(value).filter(|sent| sent.idempotent);
+                let Some(sent) = idempotent.filter(|_| !end.ghost.has_misplaced()) else { continue };
+                check(false, "H5", || {
+                    format!(
+                        "client {} sent {} once, with an idempotent producer; it stands at {topic}-{partition} offset \
+                         {offset} and at {}-{} offset {}",
+                        sent.client,
+                        shown(Some(value)),
+                        here.0,
+                        here.1,
+                        here.2
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! What may remove records: deletion of a topic, deletion of records, retention by age and size.
+//!
+//! A removal is licensed if any request that was, or may have been, carried out allows it. Retention is held against
+//! every configuration that the topic may have had until then: a pass of retention that began under the old one may
+//! end late. Sizes are estimated so that a doubt speaks for the removal.
+
+use super::End;
+use super::ghost::Ghost;
+use super::index::Place;
+use crate::executor::EPOCH_MS;
+use crate::history::{Op, Outcome};
+use highwater_types::{Instant, LogId, Offset, Timestamp};
+use std::collections::BTreeMap;
+
+/// What a record takes beside its key and value, at most: its own fields, and a batch header of its own.
+const RECORD_OVERHEAD_BYTES: i64 = 160;
+/// How far clocks may run apart without a jump.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+/// Retention without any configuration: seven days.
+const DEFAULT_RETENTION_MS: &str = "604800000";
+
+/// Whether something allowed a record to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Licence {
+    /// It did.
+    Granted,
+    /// Retention is on, and did not reach the record yet: why.
+    TooEarly(String),
+    /// Nothing ever removes records there.
+    None,
+}
+
+/// One setting of a topic: since when it may have held, and what it says.
+type Setting<'a> = (Instant, &'a [(String, String)]);
+
+/// What may remove records of the topics of a run.
+pub struct Licences<'a> {
+    end: &'a End<'a>,
+    deleted_topics: BTreeMap<&'a str, Instant>,
+    /// Up to which offset; those without a bound reach any.
+    deleted_records: BTreeMap<Place<'a>, Offset>,
+    settings: BTreeMap<&'a str, Vec<Setting<'a>>>,
+    /// The largest record that was sent to each topic, in bytes.
+    largest: BTreeMap<&'a str, i64>,
+}
+
+impl<'a> Licences<'a> {
+    pub fn new(end: &'a End<'a>) -> Self {
+        let mut licences = Self {
+            end,
+            deleted_topics: BTreeMap::new(),
+            deleted_records: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            largest: BTreeMap::new(),
+        };
+        for entry in end.history.entries() {
+            match &entry.op {
+                Op::DeleteTopic { topic, answer } if answer.is_possible() => {
+                    licences.deleted_topics.entry(topic).or_insert(entry.began);
+                }
+                Op::DeleteRecords { topic, partition, before, answer } if answer.is_possible() => {
+                    let upto = match (answer, before.0) {
+                        (Outcome::Ok(start), _) => *start.max(before),
+                        (_, -1) => Offset(i64::MAX),
+                        _ => *before,
+                    };
+                    let known = licences.deleted_records.entry((topic, *partition)).or_default();
+                    *known = upto.max(*known);
+                }
+                Op::CreateTopic { topic, configs, .. } => {
+                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                }
+                Op::AlterConfigs { topic, configs, answer } if answer.is_possible() => {
+                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                }
+                _ => {}
+            }
+        }
+        for sent in &end.index.sends {
+            let bytes = sent.value.len() + sent.key.as_ref().map_or(0, |key| key.len());
+            let known = licences.largest.entry(sent.topic).or_default();
+            *known = (*known).max(bytes as i64);
+        }
+        licences
+    }
+
+    /// Whether somebody may have deleted the topic.
+    pub fn topic_deleted(&self, topic: &str) -> bool {
+        self.deleted_topics.contains_key(topic)
+    }
+
+    /// Whether something allowed the record to go that had this offset and timestamp.
+    pub fn of(&self, place: Place<'_>, log: LogId, offset: Offset, timestamp: Timestamp) -> Licence {
+        let asked = self.deleted_records.get(&place).copied().unwrap_or_default();
+        if self.topic_deleted(place.0) || offset < asked {
+            return Licence::Granted;
+        }
+        // One copy's retention removes what no other copy has removed yet.
+        let removals =
+            self.end.ghost.copies(log).filter_map(|(node, copy)| Some((node, copy.removed(offset)?)));
+        let (at, ahead_ms) = removals
+            .map(|(node, removal)| (removal.at, self.end.ghost.wall_ahead_ms(node)))
+            .min_by_key(|&(at, _)| at)
+            .unwrap_or((self.end.now(), 0));
+        let policies = self.values(place.0, "cleanup.policy", "delete", at);
+        if !policies.iter().any(|policy| policy.contains("delete")) {
+            return Licence::None;
+        }
+        let by_age = self.by_age(place.0, timestamp, at, ahead_ms);
+        let by_size = self.by_size(place, log, offset, at);
+        match (by_age, by_size) {
+            (Licence::Granted, _) | (_, Licence::Granted) => Licence::Granted,
+            (Licence::TooEarly(age), Licence::TooEarly(size)) => {
+                Licence::TooEarly(format!("{age}, and {size}"))
+            }
+            (Licence::None, other) | (other, Licence::None) => other,
+        }
+    }
+
+    fn by_age(&self, topic: &str, timestamp: Timestamp, at: Instant, ahead_ms: i64) -> Licence {
+        let ages = numbers(&self.values(topic, "retention.ms", DEFAULT_RETENTION_MS, at));
+        let Some(shortest) = ages.into_iter().min() else { return Licence::None };
+        let elapsed_ms = (at.0 / 1_000_000) as i64;
+        // Clocks drift by up to a thousandth.
+        let wall = EPOCH_MS + elapsed_ms + ahead_ms + CLOCK_TOLERANCE_MS + elapsed_ms / 500;
+        if timestamp.0 < wall.saturating_sub(shortest) {
+            return Licence::Granted;
+        }
+        let age = EPOCH_MS + elapsed_ms - timestamp.0;
+        Licence::TooEarly(format!("its timestamp was {age} ms old, retention.ms was never below {shortest}"))
+    }
+
+    fn by_size(&self, place: Place<'_>, log: LogId, offset: Offset, at: Instant) -> Licence {
+        let sizes = numbers(&self.values(place.0, "retention.bytes", "-1", at));
+        let Some(smallest) = sizes.into_iter().min() else { return Licence::None };
+        let ends = self.end.ghost.copies(log).map(|(_, copy)| copy.farthest.0);
+        let end = ends.max().unwrap_or_default();
+        let largest = self.largest.get(place.0).copied().unwrap_or_default() + RECORD_OVERHEAD_BYTES;
+        let behind = (end - offset.0).saturating_mul(largest);
+        if behind >= smallest {
+            return Licence::Granted;
+        }
+        Licence::TooEarly(format!(
+            "at most {behind} bytes stood behind it, retention.bytes was never below {smallest}"
+        ))
+    }
+
+    /// Every value that a key of a topic may have had until then.
+    fn values(&self, topic: &str, key: &str, default: &str, until: Instant) -> Vec<String> {
+        let settings = self.settings.get(topic).map(Vec::as_slice).unwrap_or_default();
+        let set = |pairs: &&'a [(String, String)]| {
+            pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        };
+        let mut values: Vec<String> = settings
+            .iter()
+            .filter(|(began, _)| *began <= until)
+            .filter_map(|(_, pairs)| set(pairs).cloned())
+            .collect();
+        // Without a word at its creation, a topic follows the brokers, as do others that nobody configured.
+        let created = settings.first().is_some_and(|(_, pairs)| set(pairs).is_some());
+        if !created || values.iter().any(String::is_empty) {
+            values.push(self.follows(topic, key).unwrap_or(default).to_owned());
+        }
+        values.retain(|value| !value.is_empty());
+        values
+    }
+
+    /// What a topic has of a key for which nobody ever set it.
+    fn follows(&self, topic: &str, key: &str) -> Option<&'a str> {
+        let mut partitions: Vec<_> = self.end.state.partitions.iter().collect();
+        partitions.sort_by_key(|((name, _), _)| name != topic);
+        let unset = partitions.into_iter().find(|((name, _), _)| {
+            let settings = self.settings.get(&**name).map(Vec::as_slice).unwrap_or_default();
+            !settings.iter().any(|(_, pairs)| pairs.iter().any(|(set, _)| set == key))
+        });
+        unset.and_then(|(_, partition)| partition.config.get(key)).map(String::as_str)
+    }
+}
+
+/// Those that are bounds; -1 is none.
+fn numbers(values: &[String]) -> Vec<i64> {
+    values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).collect()
+}
+
+/// Whether every copy of a log that lost an offset said so.
+pub fn loss_reported(ghost: &Ghost, log: LogId, offset: Offset) -> bool {
+    ghost.copies(log).any(|(_, copy)| copy.reported(offset))
+}

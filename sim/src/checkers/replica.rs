@@ -1,0 +1,155 @@
+//! What is known of one node's copy of one log.
+
+use highwater_env::Event;
+use highwater_types::{Instant, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A batch that was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendedBatch {
+    /// The last offset.
+    pub last: Offset,
+    /// The leader epoch.
+    pub epoch: LeaderEpoch,
+    /// The checksum.
+    pub checksum: u32,
+    /// The idempotent producer, with the first sequence number.
+    pub producer: Option<(ProducerId, ProducerEpoch, i32)>,
+    /// When it was appended.
+    pub at: Instant,
+    /// When a client was told that all in-sync replicas have it.
+    pub acknowledged: Option<Instant>,
+}
+
+/// How a log's first offset moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// When.
+    pub at: Instant,
+    /// The first offset before.
+    pub from: Offset,
+    /// The first offset since.
+    pub to: Offset,
+}
+
+/// How a log's end was moved back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// When.
+    pub at: Instant,
+    /// The end since.
+    pub to: Offset,
+}
+
+/// What is known of one node's copy of one log.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// The batches that it holds, by first offset, as far as anybody said.
+    pub batches: BTreeMap<Offset, AppendedBatch>,
+    /// The largest end that it ever had.
+    pub farthest: Offset,
+    /// The end; None while the log is not open.
+    pub end: Option<Offset>,
+    /// Everything before it is on disk, as the node says; lower again only by truncation.
+    pub synced: Offset,
+    /// What clients may read; None where nobody said.
+    pub high_watermark: Option<Offset>,
+    /// The largest high watermark that was ever told.
+    pub true_high_watermark: Offset,
+    /// The first offset that can be read.
+    pub start: Offset,
+    /// How the first offset moved, in order.
+    pub removals: Vec<Removal>,
+    /// How the end was moved back, in order: truncation, and recovery that found less than was appended.
+    pub cuts: Vec<Cut>,
+    /// Ranges that the node itself reported as damaged.
+    pub damaged: Vec<Range<Offset>>,
+    /// Ranges that a recovery cut off beyond the mark that it started from, where a loss looks like the torn tail of a
+    /// power loss.
+    pub lost: Vec<Range<Offset>>,
+    /// A write or sync failed in this incarnation.
+    pub poisoned: bool,
+}
+
+impl Replica {
+    /// The batch that an offset lies in.
+    pub fn batch_at(&self, offset: Offset) -> Option<(Offset, &AppendedBatch)> {
+        let (&base, batch) = self.batches.range(..=offset).next_back()?;
+        (offset <= batch.last).then_some((base, batch))
+    }
+
+    /// Whether the node reported an offset as damaged, or cut it off where no mark had proven it.
+    pub fn reported(&self, offset: Offset) -> bool {
+        self.damaged.iter().chain(&self.lost).any(|range| range.contains(&offset))
+    }
+
+    /// When the log's first offset passed an offset.
+    pub fn removed(&self, offset: Offset) -> Option<Removal> {
+        self.removals.iter().copied().find(|removal| removal.from <= offset && offset < removal.to)
+    }
+
+    pub(super) fn close(&mut self) {
+        self.end = None;
+        self.high_watermark = None;
+        self.poisoned = false;
+    }
+
+    pub(super) fn take(&mut self, now: Instant, event: &Event, honest: bool) {
+        match *event {
+            Event::Appended { base, last, epoch, checksum, producer, .. } => {
+                self.batches.split_off(&base);
+                self.end = Some(last.next());
+                self.farthest = self.farthest.max(last.next());
+                let batch = AppendedBatch { last, epoch, checksum, producer, at: now, acknowledged: None };
+                self.batches.insert(base, batch);
+            }
+            Event::Synced { end, .. } => self.synced = self.synced.max(end),
+            Event::HighWatermark { end, .. } => {
+                self.high_watermark = Some(end);
+                self.true_high_watermark = self.true_high_watermark.max(end);
+            }
+            Event::LogStart { start, .. } => self.move_start(now, start),
+            Event::Truncated { end, .. } => self.cut(now, end),
+            Event::Recovered { start, end, proven, .. } => {
+                let known = self.batches.last_key_value().map_or(end, |(_, batch)| batch.last.next());
+                if known > end {
+                    self.lost.push(end.max(proven)..known);
+                    self.cut(now, end);
+                }
+                self.move_start(now, start);
+                self.start = start;
+                self.end = Some(end);
+                self.poisoned = false;
+                self.farthest = self.farthest.max(end);
+                self.synced = if honest { self.synced.max(end) } else { end };
+                // What is on disk when a log is opened may be read at once.
+                self.high_watermark = Some(end);
+            }
+            Event::Damaged { from, to, .. } => self.damaged.push(from..to),
+            Event::Poisoned { .. } => self.poisoned = true,
+            Event::Acknowledged { base, last, acks: -1, .. } => {
+                for (_, batch) in self.batches.range_mut(base..=last) {
+                    batch.acknowledged.get_or_insert(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn move_start(&mut self, at: Instant, to: Offset) {
+        if to > self.start {
+            self.removals.push(Removal { at, from: self.start, to });
+            self.start = to;
+        }
+    }
+
+    fn cut(&mut self, at: Instant, to: Offset) {
+        self.batches.retain(|_, batch| batch.last < to);
+        self.end = Some(to);
+        self.start = self.start.min(to);
+        self.synced = self.synced.min(to);
+        self.high_watermark = self.high_watermark.map(|known| known.min(to));
+        self.cuts.push(Cut { at, to });
+    }
+}

@@ -1,0 +1,157 @@
+//! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended.
+//!
+//! The fold of the log's durable files is made at every restart, and at some syncs. Source: durability.md (S10);
+//! KAFKA-10101 (a recovery point beyond what was synced). What recovery makes of indexes, epochs and producers is
+//! seen in what clients find (H5, H8).
+
+use super::rules::{self, check};
+use super::{Checker, Seen, clock, durable};
+use crate::executor::{NodeId, Violation};
+use highwater_env::Event;
+use highwater_types::{LogId, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many syncs of a log pass between two folds.
+const SYNCS_PER_FOLD: u64 = 256;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    ever_synced: BTreeMap<(NodeId, LogId), Offset>,
+    syncs: BTreeMap<(NodeId, LogId), u64>,
+}
+
+impl Recovery {
+    fn proved(&mut self, seen: &Seen<'_>, log: LogId, end: Offset) {
+        let known = self.ever_synced.entry((seen.node, log)).or_default();
+        *known = (*known).max(end);
+    }
+}
+
+impl Checker for Recovery {
+    fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+        let checked = match *seen.event {
+            Event::Synced { log, end } => {
+                self.proved(seen, log, end);
+                let syncs = self.syncs.entry((seen.node, log)).or_default();
+                *syncs += 1;
+                if *syncs % SYNCS_PER_FOLD == 0 { fold(seen, log, seen.replica().start, end) } else { Ok(()) }
+            }
+            Event::Truncated { log, end } => {
+                self.proved(seen, log, end);
+                Ok(())
+            }
+            Event::Damaged { from, to, .. } => check(!seen.is_honest(), "S10", || {
+                format!(
+                    "offsets {from} to {to} are reported damaged, and the disk has kept all that was synced"
+                )
+            }),
+            Event::Recovered { log, start, end, proven, .. } => {
+                let ever = self.ever_synced.get(&(seen.node, log)).copied().unwrap_or_default();
+                let checked = if seen.is_honest() {
+                    rules::recovered(seen.replica().synced, ever, (end, proven))
+                        .and_then(|()| fold(seen, log, start, end))
+                } else {
+                    Ok(())
+                };
+                self.proved(seen, log, end);
+                checked
+            }
+            _ => Ok(()),
+        };
+        checked.map_err(|violation| seen.place(violation))
+    }
+
+    fn node_wiped(&mut self, node: NodeId) {
+        self.ever_synced.retain(|(at, _), _| *at != node);
+    }
+}
+
+/// Everything from `start` to `end` stands in the log's durable files as it was appended.
+fn fold(seen: &Seen<'_>, log: LogId, start: Offset, end: Offset) -> Result<(), Violation> {
+    if !seen.is_honest() || seen.ghost.deleted(log.topic).is_some() {
+        return Ok(());
+    }
+    let Some(dir) = durable::log_dir(seen.disk, log) else {
+        return check(start == end, "S10", || {
+            format!("the log's directory would not survive a power loss, and holds offsets {start} to {end}")
+        });
+    };
+    let mut found = BTreeSet::new();
+    for segment in durable::segments(seen.disk, &dir) {
+        let batches = durable::batches(seen.disk, &dir, segment);
+        found.extend(batches.map(|batch| (batch.header().base_offset, batch.header().crc)));
+    }
+    for (&base, batch) in seen.replica().batches.range(..end) {
+        if batch.last < start || batch.last >= end || found.contains(&(base, batch.checksum)) {
+            continue;
+        }
+        let text = format!(
+            "the log says that its offsets {start} to {end} are on disk; those from {base} to {}, appended at {}, are \
+             not there as they were written",
+            batch.last,
+            clock(batch.at)
+        );
+        return Err(Violation::new("S10", text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::Stage;
+    use super::Recovery;
+
+    fn stage() -> Stage {
+        let mut stage = Stage::new(Recovery::default());
+        stage.write(0, 4).write(5, 9).sync_disk().synced(10);
+        stage
+    }
+
+    #[test]
+    fn a_restart_that_finds_what_was_synced_passes() {
+        stage().crash().recovered(0, 10, 10).passes();
+        stage().write(10, 12).crash().recovered(0, 10, 10).passes();
+        stage().log_start(5).crash().recovered(5, 10, 5).passes();
+    }
+
+    #[test]
+    fn a_restart_that_finds_less_than_was_synced_is_found() {
+        stage().crash().recovered(0, 5, 5).finds("S10", "ends at 5 after a restart, and was synced up to 10");
+        stage().truncated(5).crash().recovered(0, 5, 5).passes();
+        stage().crash().lie().recovered(0, 5, 5).passes();
+    }
+
+    #[test]
+    fn a_mark_that_runs_ahead_of_the_syncs_is_found() {
+        stage()
+            .write(10, 12)
+            .sync_disk()
+            .crash()
+            .recovered(0, 13, 13)
+            .finds("S10", "the proven mark says 13");
+    }
+
+    #[test]
+    fn a_log_whose_files_do_not_hold_what_it_says_is_found() {
+        stage().write(10, 12).crash().recovered(0, 13, 10).finds("S10", "those from 10 to 12");
+        let mut stage = Stage::new(Recovery::default());
+        stage.append(0, 4).recovered(0, 5, 0).finds("S10", "directory would not survive");
+    }
+
+    #[test]
+    fn a_sync_that_did_not_happen_is_found_at_a_later_one() {
+        let mut stage = stage();
+        stage.write(10, 12);
+        for _ in 0..super::SYNCS_PER_FOLD {
+            stage.synced(13);
+        }
+        stage.finds("S10", "those from 10 to 12");
+    }
+
+    #[test]
+    fn damage_on_an_honest_disk_is_found() {
+        stage().damaged(3, 5).finds("S10", "reported damaged");
+        stage().lie().damaged(3, 5).passes();
+    }
+}

@@ -1,0 +1,115 @@
+//! What stands in the cluster when all is quiet, as a fresh consumer finds it.
+
+use super::clients::Machine;
+use crate::executor::SimEnv;
+use crate::history::{FinalPartition, FinalRecord, FinalState};
+use highwater_client::{
+    Admin, Client, ClientError, Consumer, ConsumerConfig, EARLIEST, LATEST, MAX_TIMESTAMP, OffsetReset,
+    Resource, StartAt, TopicMetadata,
+};
+use highwater_types::{LogId, Offset, PartitionIndex, Timestamp};
+use highwater_wire::Str;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For how long a partition is read that brings nothing more.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Of how many records one has its time looked up.
+const LOOK_UP_ONE_IN: usize = 40;
+
+/// Reads everything. A partition that cannot be read is written down as such.
+pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
+    let client = machine.try_connect().await?;
+    let admin = Admin::new(client.clone());
+    let cluster = client.refresh_all().await?;
+    let mut state = FinalState::default();
+    for (name, topic) in &cluster.topics {
+        let config = config(&admin, name).await?;
+        for partition in &topic.partitions {
+            let key = (name.clone(), partition.index);
+            match read_partition(machine, &client, &admin, &key, topic).await {
+                Ok(read) => {
+                    state.partitions.insert(key, FinalPartition { config: config.clone(), ..read });
+                }
+                Err(why) => {
+                    machine.env.note(&format!("the final read of {}-{} fails: {why}", key.0, key.1));
+                    state.unreadable.insert(key, why);
+                }
+            }
+        }
+    }
+    state.at = machine.env.true_now();
+    Ok(state)
+}
+
+async fn config(admin: &Admin<SimEnv>, topic: &str) -> Result<BTreeMap<String, String>, ClientError> {
+    let described = admin.describe_configs(&Resource::Topic(topic.to_owned())).await?;
+    Ok(described.into_iter().filter_map(|it| Some((it.name.to_string(), it.value?.to_string()))).collect())
+}
+
+async fn read_partition(
+    machine: &Machine,
+    client: &Client<SimEnv>,
+    admin: &Admin<SimEnv>,
+    (topic, partition): &(Str, PartitionIndex),
+    metadata: &TopicMetadata,
+) -> Result<FinalPartition, String> {
+    let text = |error: ClientError| error.to_string();
+    let find = async |query: Timestamp| admin.list_offset(topic, *partition, query).await.map_err(text);
+    let start = find(EARLIEST).await?.offset.unwrap_or_default();
+    let end = find(LATEST).await?.offset.unwrap_or_default();
+    let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
+    consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
+    let records = read_records(machine, &mut consumer, (topic, *partition), end).await?;
+    let mut queries = vec![EARLIEST, LATEST, MAX_TIMESTAMP];
+    for record in records.iter().step_by(LOOK_UP_ONE_IN) {
+        queries.extend([record.timestamp, Timestamp(record.timestamp.0 + 1)]);
+    }
+    let mut list_offsets = Vec::new();
+    for query in queries {
+        let found = find(query).await?;
+        list_offsets.push((query.0, found.offset.map(|offset| (offset, found.timestamp))));
+    }
+    // Retention may have gone on while the partition was read.
+    let now = find(EARLIEST).await?.offset.unwrap_or_default();
+    let moved = now > start;
+    Ok(FinalPartition {
+        log: LogId { topic: metadata.id, partition: *partition },
+        start: now,
+        end,
+        records: records.into_iter().filter(|record| record.offset >= now).collect(),
+        list_offsets: if moved { Vec::new() } else { list_offsets },
+        config: BTreeMap::new(),
+    })
+}
+
+async fn read_records(
+    machine: &Machine,
+    consumer: &mut Consumer<SimEnv>,
+    (topic, partition): (&Str, PartitionIndex),
+    end: Offset,
+) -> Result<Vec<FinalRecord>, String> {
+    let mut records = Vec::new();
+    let mut until = machine.env.true_now().after(PATIENCE);
+    while consumer.position(topic, partition).is_none_or(|position| position < end) {
+        let read = match consumer.poll(Duration::from_secs(1)).await {
+            Ok(read) => read,
+            Err(error) => return Err(error.to_string()),
+        };
+        let now = machine.env.true_now();
+        if !read.is_empty() {
+            until = now.after(PATIENCE);
+        } else if now >= until {
+            let at = consumer.position(topic, partition).unwrap_or_default();
+            return Err(format!("nothing comes from offset {at} on, and the end is {end}"));
+        }
+        records.extend(read.into_iter().map(|record| FinalRecord {
+            offset: record.offset,
+            key: record.key,
+            value: record.value,
+            timestamp: record.timestamp,
+        }));
+    }
+    Ok(records)
+}

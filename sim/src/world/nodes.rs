@@ -1,0 +1,416 @@
+//! The nodes of a run: brokers with disks, which crash and come back, and the machines of their clients.
+//!
+//! A broker runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
+//! machine dies, and leaves word of how that ended. [`Nodes::supervise`] is what stands around such a process in
+//! production: an init system that starts it again when its start failed, and an operator who restarts it a while
+//! after one of its logs failed, since such a log comes back in no other way.
+
+use crate::disk::PowerRates;
+use crate::executor::{NodeId, SimEnv, Simulation};
+use highwater_broker::{BrokerConfig, Node};
+use highwater_env::{Env, Event};
+use highwater_faults::ClusterSpec;
+use highwater_log::Durability;
+use highwater_types::{BrokerId, Instant, TopicId};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The port of every broker; its host name is `broker-N`.
+pub(crate) const PORT: u16 = 9092;
+/// Where every broker keeps its data.
+pub(crate) const DATA_DIR: &str = "/data";
+/// How often the supervisor looks.
+const ROUND: Duration = Duration::from_millis(50);
+/// How long an init system waits before it starts a process again.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// How often one who waits for a node to stop looks.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Where a broker's process stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Process {
+    /// There is none.
+    Gone,
+    Starting,
+    Up,
+    Stopping,
+    /// It ended by itself: it did not start.
+    Failed,
+    /// It ended because it was asked to.
+    Ended,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself or by a crash: the page cache stays.
+    Process,
+    /// With its machine's power.
+    Power,
+    /// With its disk.
+    Wiped,
+}
+
+type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
+
+/// A broker.
+struct Broker {
+    id: BrokerId,
+    process: Process,
+    /// Which process it is: word of an older one counts for nothing.
+    run: u64,
+    /// Somebody wants it to run.
+    wanted: bool,
+    stop: Option<oneshot::Sender<()>>,
+    /// When the supervisor starts it, if it is down by then.
+    start_at: Option<Duration>,
+    /// When a log failed.
+    poisoned_at: Option<Duration>,
+}
+
+/// What is counted of the nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Processes that came up.
+    pub starts: u64,
+    /// Starts that failed.
+    pub failed_starts: u64,
+    /// Restarts by the operator because a log had failed.
+    pub operator_restarts: u64,
+    /// Crashes and power losses at a moment at which the disk held bytes that no sync had covered.
+    pub hit_unsynced: u64,
+}
+
+struct Inner {
+    brokers: BTreeMap<NodeId, Broker>,
+    clients: Vec<NodeId>,
+    config: Box<dyn Fn(BrokerId) -> BrokerConfig + Send>,
+    topics: BTreeMap<String, TopicId>,
+    tally: Tally,
+    /// How long it takes an operator to restart a node one of whose logs has failed.
+    repair_after: Duration,
+    on_end: OnEnd,
+}
+
+/// The nodes of a run. A cheap handle.
+#[derive(Clone)]
+pub struct Nodes(Arc<Mutex<Inner>>);
+
+/// The configuration of a broker.
+pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig, String> {
+    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
+    let mut config = BrokerConfig::new(id, DATA_DIR, address);
+    config.listeners[0].advertised_host = Some(host(id));
+    config.durability = match cluster.durability.as_str() {
+        "sync" => Durability::Sync,
+        "replicated" => Durability::Replicated,
+        other => return Err(format!("{other:?} is no durability: sync or replicated is expected")),
+    };
+    for (name, value) in &cluster.settings {
+        config.settings.set(name, value.clone()).map_err(|error| error.to_string())?;
+    }
+    Ok(config)
+}
+
+fn host(id: BrokerId) -> String {
+    format!("broker-{id}")
+}
+
+impl Nodes {
+    /// Makes the machines of so many brokers. None runs yet.
+    pub fn new(
+        simulation: &Simulation,
+        brokers: u32,
+        config: impl Fn(BrokerId) -> BrokerConfig + Send + 'static,
+    ) -> Self {
+        let brokers = (1..=brokers).map(|number| {
+            let id = BrokerId(i32::try_from(number).unwrap_or(i32::MAX));
+            let broker = Broker {
+                id,
+                process: Process::Gone,
+                run: 0,
+                wanted: false,
+                stop: None,
+                start_at: None,
+                poisoned_at: None,
+            };
+            (simulation.node(&host(id)).node(), broker)
+        });
+        let inner = Inner {
+            brokers: brokers.collect(),
+            clients: Vec::new(),
+            config: Box::new(config),
+            topics: BTreeMap::new(),
+            tally: Tally::default(),
+            repair_after: Duration::from_secs(2),
+            on_end: Box::new(|_, _| {}),
+        };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("no code panics while it holds the nodes")
+    }
+
+    /// Says who is told of the end of each process.
+    pub fn on_end(&self, told: impl FnMut(NodeId, End) + Send + 'static) {
+        self.lock().on_end = Box::new(told);
+    }
+
+    /// Says how long it takes until somebody restarts a node one of whose logs has failed.
+    pub fn set_repair_after(&self, pause: Duration) {
+        self.lock().repair_after = pause;
+    }
+
+    /// Makes a machine for clients.
+    pub fn add_client(&self, simulation: &Simulation, name: &str) -> SimEnv {
+        let env = simulation.node(name);
+        self.lock().clients.push(env.node());
+        env
+    }
+
+    /// The brokers' machines.
+    pub fn brokers(&self) -> Vec<NodeId> {
+        self.lock().brokers.keys().copied().collect()
+    }
+
+    /// The clients' machines.
+    pub fn clients(&self) -> Vec<NodeId> {
+        self.lock().clients.clone()
+    }
+
+    /// Where clients find the brokers.
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.lock().brokers.values().map(|broker| format!("{}:{PORT}", host(broker.id))).collect()
+    }
+
+    /// Whether the broker serves.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.lock().brokers.get(&node).is_some_and(|broker| broker.process == Process::Up)
+    }
+
+    /// Whether every broker serves, and none has a log that failed.
+    pub fn all_well(&self) -> bool {
+        let well = |broker: &Broker| broker.process == Process::Up && broker.poisoned_at.is_none();
+        self.lock().brokers.values().all(well)
+    }
+
+    /// What was counted so far.
+    pub fn tally(&self) -> Tally {
+        self.lock().tally
+    }
+
+    /// Who leads a partition; with one broker it is that one.
+    pub fn leader(&self, topic: &str, _partition: i32) -> Option<NodeId> {
+        let inner = self.lock();
+        inner.topics.get(topic)?;
+        inner.brokers.keys().next().copied()
+    }
+
+    /// The id of a topic that was created.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.lock().topics.get(topic).copied()
+    }
+
+    /// Takes in an event of a node.
+    pub(crate) fn hear(&self, node: NodeId, now: Instant, event: &Event) {
+        match event {
+            Event::TopicCreated { topic, name } => {
+                self.lock().topics.insert(name.clone(), *topic);
+            }
+            Event::TopicDeleted { topic } => self.lock().topics.retain(|_, id| id != topic),
+            Event::Poisoned { .. } => {
+                if let Some(broker) = self.lock().brokers.get_mut(&node) {
+                    broker.poisoned_at.get_or_insert(Duration::from_nanos(now.0));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts the broker if it does not run, in a task of its own, and sees to it from now on that it runs.
+    pub fn start(&self, simulation: &Simulation, node: NodeId) {
+        let (config, run, stopped) = {
+            let mut inner = self.lock();
+            let Some(broker) = inner.brokers.get(&node) else { return };
+            let config = (inner.config)(broker.id);
+            let Some(broker) = inner.brokers.get_mut(&node) else { return };
+            broker.wanted = true;
+            if broker.process != Process::Gone {
+                // One that stops or has ended is started again by the supervisor.
+                return;
+            }
+            let (stop, stopped) = oneshot::channel();
+            broker.run += 1;
+            broker.process = Process::Starting;
+            broker.stop = Some(stop);
+            broker.start_at = None;
+            broker.poisoned_at = None;
+            (config, broker.run, stopped)
+        };
+        let env = simulation.restart(node);
+        let process = serve(self.clone(), env.clone(), node, run, config, stopped);
+        env.spawn("broker", process).detach();
+    }
+
+    /// The broker's process dies. Nobody starts it again but [`Nodes::start`].
+    pub fn crash(&self, simulation: &Simulation, node: NodeId) {
+        self.count_unsynced(simulation, node);
+        self.end(node, End::Process, false);
+        simulation.crash(node);
+    }
+
+    /// The broker's machine loses power. Nobody starts it again but [`Nodes::start`].
+    pub fn power_loss(&self, simulation: &Simulation, node: NodeId, rates: PowerRates) {
+        self.count_unsynced(simulation, node);
+        self.end(node, End::Power, false);
+        simulation.power_loss(node, rates);
+    }
+
+    /// The broker's process dies, and its disk is replaced by an empty one.
+    pub fn wipe(&self, simulation: &Simulation, node: NodeId) {
+        self.count_unsynced(simulation, node);
+        self.end(node, End::Wiped, false);
+        simulation.crash(node);
+        simulation.disk(node).wipe();
+    }
+
+    /// Stops the broker as an operator does, and waits until its process has ended in whatever way.
+    pub async fn stop(&self, simulation: &Simulation, node: NodeId) {
+        if !self.ask_to_stop(node, false) {
+            return;
+        }
+        while self.lock().brokers.get(&node).is_some_and(|broker| broker.process == Process::Stopping) {
+            simulation.sleep(GLANCE).await;
+        }
+        self.bury(simulation, node);
+    }
+
+    /// Tells the process to stop; false if there is none that can be told.
+    fn ask_to_stop(&self, node: NodeId, wanted: bool) -> bool {
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node) else { return false };
+        broker.wanted = wanted;
+        match broker.stop.take() {
+            Some(stop) if matches!(broker.process, Process::Starting | Process::Up) => {
+                broker.process = Process::Stopping;
+                // A process that died meanwhile hears nothing.
+                let _ = stop.send(());
+                true
+            }
+            _ => broker.process == Process::Stopping,
+        }
+    }
+
+    fn count_unsynced(&self, simulation: &Simulation, node: NodeId) {
+        let pending = simulation.disk(node).has_pending();
+        self.lock().tally.hit_unsynced += u64::from(pending);
+    }
+
+    fn end(&self, node: NodeId, how: End, wanted: bool) {
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node) else { return };
+        broker.wanted = wanted;
+        broker.process = Process::Gone;
+        broker.stop = None;
+        broker.start_at = None;
+        broker.poisoned_at = None;
+        (inner.on_end)(node, how);
+    }
+
+    /// What is left of a process that has ended goes with it, as the operating system has it.
+    fn bury(&self, simulation: &Simulation, node: NodeId) -> Option<Duration> {
+        let (wanted, pause) = match self.lock().brokers.get(&node) {
+            Some(broker) if broker.process == Process::Failed => (broker.wanted, RESTART_PAUSE),
+            Some(broker) if broker.process == Process::Ended => (broker.wanted, Duration::ZERO),
+            _ => return None,
+        };
+        self.end(node, End::Process, wanted);
+        simulation.crash(node);
+        Some(pause)
+    }
+
+    /// Notes how a process goes; word of an older one is dropped.
+    fn tell(&self, node: NodeId, run: u64, process: Process) {
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node).filter(|broker| broker.run == run) else { return };
+        if process != Process::Up || broker.process == Process::Starting {
+            broker.process = process.clone();
+        }
+        match process {
+            Process::Up => inner.tally.starts += 1,
+            Process::Failed => inner.tally.failed_starts += 1,
+            _ => {}
+        }
+    }
+
+    /// Starts again what ended without being asked to, and restarts what has a failed log. Never ends.
+    pub async fn supervise(&self, simulation: &Simulation) {
+        loop {
+            for node in self.brokers() {
+                self.look_after(simulation, node);
+            }
+            simulation.sleep(ROUND).await;
+        }
+    }
+
+    fn look_after(&self, simulation: &Simulation, node: NodeId) {
+        let now = simulation.now();
+        let mut inner = self.lock();
+        let repair_after = inner.repair_after;
+        let Some(broker) = inner.brokers.get_mut(&node) else { return };
+        match broker.process {
+            Process::Failed | Process::Ended => {
+                drop(inner);
+                if let Some(pause) = self.bury(simulation, node)
+                    && let Some(broker) = self.lock().brokers.get_mut(&node)
+                {
+                    broker.start_at = Some(now + pause);
+                }
+            }
+            Process::Gone if broker.wanted => {
+                let at = *broker.start_at.get_or_insert(now);
+                drop(inner);
+                if at <= now {
+                    self.start(simulation, node);
+                }
+            }
+            Process::Up if broker.poisoned_at.is_some_and(|at| at + repair_after <= now) => {
+                inner.tally.operator_restarts += 1;
+                drop(inner);
+                simulation
+                    .note(&format!("the operator restarts node {}, one of whose logs has failed", node.0));
+                self.ask_to_stop(node, true);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The broker's process.
+async fn serve(
+    nodes: Nodes,
+    env: SimEnv,
+    node: NodeId,
+    run: u64,
+    config: BrokerConfig,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let broker = match Node::start(env.clone(), config).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            env.note(&format!("node {} does not start: {error}", node.0));
+            return nodes.tell(node, run, Process::Failed);
+        }
+    };
+    nodes.tell(node, run, Process::Up);
+    // The sender goes away only with the process.
+    let _ = (&mut stopped).await;
+    if let Err(error) = broker.shutdown().await {
+        env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+    }
+    nodes.tell(node, run, Process::Ended);
+}

@@ -1,0 +1,155 @@
+//! The phases of a run, one after another.
+
+use super::World;
+use super::final_read;
+use super::workload;
+use crate::checkers::Regime;
+use crate::executor::Violation;
+use crate::history::FinalState;
+use highwater_types::{Instant, PartitionIndex};
+use highwater_wire::Str;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long brokers may take to come up when nothing is wrong any more.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+/// How long clients may take to end what they have under way, and new records to be taken.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether that is so.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Goes through all phases. Beside them, somebody looks after the brokers.
+pub(super) async fn run(world: &World<'_>) -> FinalState {
+    beside(phases(world), world.nodes.supervise(world.simulation)).await
+}
+
+/// Runs `other` as long as `main` is not done.
+pub(crate) async fn beside<T>(main: impl Future<Output = T>, other: impl Future) -> T {
+    let (mut main, mut other) = (pin!(main), pin!(other));
+    let mut ended = false;
+    poll_fn(|cx| {
+        if !ended {
+            ended = other.as_mut().poll(cx).is_ready();
+        }
+        match main.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(value),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn phases(world: &World<'_>) -> FinalState {
+    let simulation = world.simulation;
+    for node in world.nodes.brokers() {
+        world.nodes.start(simulation, node);
+    }
+    world.verifier.work("create-topics", workload::create_all(world.verifier.clone()));
+    wait(world, SETTLED_WITHIN, || world.shared.busy() == 0).await;
+    workload::start(&world.machines);
+    world.director.run(simulation).await;
+    world.director.heal(simulation);
+    if !wait(world, UP_WITHIN, || world.nodes.all_well()).await {
+        return not_up(world);
+    }
+    world.shared.end();
+    if !wait(world, SETTLED_WITHIN, || world.shared.busy() == 0).await {
+        let busy = world.shared.busy();
+        violate(
+            world,
+            format!("{busy} operations of clients have not ended {SETTLED_WITHIN:?} after faults did"),
+        );
+        return FinalState::default();
+    }
+    let open = world.shared.history().entries().iter().filter(|entry| entry.ended.is_none()).count();
+    if open > 0 {
+        violate(world, format!("{open} operations of clients never ended"));
+        return FinalState::default();
+    }
+    look(world).await
+}
+
+/// Waits until something is so; false if it is not in time.
+async fn wait(world: &World<'_>, within: Duration, is_so: impl Fn() -> bool) -> bool {
+    let until = world.simulation.now() + within;
+    while !is_so() {
+        if world.simulation.now() >= until {
+            return false;
+        }
+        world.simulation.sleep(GLANCE).await;
+    }
+    true
+}
+
+fn violate(world: &World<'_>, message: String) {
+    world.simulation.violate(Violation::new("L3", message));
+}
+
+fn is_strict(world: &World<'_>) -> bool {
+    super::regime(world.scenario) == Regime::WithinBudget
+}
+
+/// A broker does not come up. After damage that may be all it can do: it refuses, and so tells of the loss.
+fn not_up(world: &World<'_>) -> FinalState {
+    if is_strict(world) {
+        violate(world, format!("a broker does not serve {UP_WITHIN:?} after faults ended"));
+        return FinalState::default();
+    }
+    world.simulation.note("a broker refuses to serve what is damaged");
+    unreadable(world, "its broker does not start")
+}
+
+fn unreadable(world: &World<'_>, why: &str) -> FinalState {
+    let mut state =
+        FinalState { at: Instant(world.simulation.now().as_nanos() as u64), ..FinalState::default() };
+    for entry in world.shared.history().entries() {
+        if let crate::history::Op::CreateTopic { topic, partitions, .. } = &entry.op {
+            for partition in 0..*partitions {
+                state.unreadable.insert((topic.clone(), PartitionIndex(partition)), why.to_owned());
+            }
+        }
+    }
+    state
+}
+
+/// New records are taken, and all there is is read.
+async fn look(world: &World<'_>) -> FinalState {
+    let found: std::sync::Arc<std::sync::Mutex<Option<Look>>> = std::sync::Arc::default();
+    let (slot, machine) = (found.clone(), world.verifier.clone());
+    let topics: Vec<(Str, u32)> =
+        world.scenario.topics.iter().map(|topic| (topic.name.as_str().into(), topic.partitions)).collect();
+    world.verifier.work("final-look", async move {
+        let refused = workload::probe(&machine, &topics).await;
+        let read = final_read::read(&machine).await.map_err(|error| error.to_string());
+        *slot.lock().expect("nobody panics") = Some(Look { refused, read });
+    });
+    wait(world, SETTLED_WITHIN * 10, || world.shared.busy() == 0).await;
+    let Some(Look { refused, read }) = found.lock().expect("nobody panics").take() else {
+        violate(world, "the final read does not end".to_owned());
+        return FinalState::default();
+    };
+    match (refused.into_iter().next(), read) {
+        (Some(why), _) | (None, Err(why)) if is_strict(world) => {
+            violate(world, format!("after faults ended, {why}"));
+            FinalState::default()
+        }
+        (_, Ok(state)) => {
+            if is_strict(world)
+                && let Some(((topic, partition), why)) = state.unreadable.iter().next()
+            {
+                violate(world, format!("after faults ended, {topic}-{partition} cannot be read: {why}"));
+            }
+            state
+        }
+        (_, Err(why)) => unreadable(world, &why),
+    }
+}
+
+/// What the final look found.
+struct Look {
+    /// New records that were not taken, and why.
+    refused: Vec<String>,
+    read: Result<FinalState, String>,
+}
