@@ -15,7 +15,9 @@ pub mod disk;
 pub mod executor;
 pub mod hash;
 pub mod history;
+pub mod junit;
 pub mod logs;
+pub mod run;
 pub mod scenario;
 pub mod world;
 

@@ -1,8 +1,7 @@
 //! Scenario files, as they lie in folders. What they say is read by `highwater_faults`.
 
-use crate::logs;
 use anyhow::{Context, Result, ensure};
-use highwater_faults::{Regime, ScenarioFile};
+use highwater_faults::ScenarioFile;
 use std::path::{Path, PathBuf};
 
 /// Reads one file.
@@ -23,14 +22,6 @@ pub fn read_all(path: &Path) -> Result<Vec<ScenarioFile>> {
     paths.sort();
     ensure!(!paths.is_empty(), "{} has no scenarios", path.display());
     paths.iter().map(|path| read(path)).collect()
-}
-
-/// What the disk of a history may do within a regime.
-pub fn disk_regime(regime: Regime) -> logs::Regime {
-    match regime {
-        Regime::WithinBudget => logs::Regime::Honest,
-        Regime::Unlimited => logs::Regime::Lying,
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,13 @@
 //! `HIGHWATER_SIM_HISTORIES` asks for another number of histories per regime, `HIGHWATER_SIM_STATES` for another number
 //! of states per cut.
 
+#![allow(clippy::unwrap_used)]
+
 use highwater_sim::campaign::{self, Campaign};
-use highwater_sim::logs::Regime;
+use highwater_sim::run::How;
+use highwater_sim::scenario;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
@@ -13,24 +18,37 @@ fn number(variable: &str, default: u64) -> u64 {
     }
 }
 
-fn check(regime: Regime) {
+fn check(name: &str) {
     let seeds = number("HIGHWATER_SIM_HISTORIES", 500);
-    let summary = Campaign { regime, first_seed: 1, seeds, jobs: 1 }.run();
-    let failures: Vec<String> = summary.failed.iter().map(|failed| failed.report(None)).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fast").join(name);
+    let scenarios = [scenario::read(&path).unwrap()];
+    let campaign = Campaign {
+        scenarios: &scenarios,
+        how: How::default(),
+        first_seed: 1,
+        seeds,
+        jobs: 1,
+        deadline: None,
+        stop: &AtomicBool::new(false),
+        most_failures: 0,
+        repeat_one_in: 20,
+    };
+    let summary = campaign.run(&|_| ());
+    let failures: Vec<String> = summary.failed.iter().map(|failed| failed.report(name, "")).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    assert_eq!(summary.diverged, [0; 0], "seeds whose second run differed");
-    assert!(summary.acknowledged > seeds * 10, "{summary:?}");
+    assert_eq!(summary.diverged, [], "seeds whose second run differed");
+    assert!(summary.acknowledged() > seeds * 10, "{summary:?}");
     assert!(summary.faults["power loss"] > seeds / 2, "{summary:?}");
 }
 
 #[test]
 fn on_an_honest_disk_nothing_acknowledged_is_lost() {
-    check(Regime::Honest);
+    check("disk-honest.toml");
 }
 
 #[test]
 fn on_a_lying_disk_damage_is_never_served() {
-    check(Regime::Lying);
+    check("disk-lying.toml");
 }
 
 #[test]

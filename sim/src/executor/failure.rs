@@ -54,6 +54,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The broken property's short name, or what else it is.
+    pub fn property(&self) -> &'static str {
+        match self {
+            Self::Violation(violation) => violation.property,
+            Self::Panic { .. } => "panic",
+            Self::Deadlock { .. } => "deadlock",
+            Self::TooLong { .. } => "livelock",
+        }
+    }
+
     pub(super) fn panic(node: String, task: &str, payload: &(dyn Any + Send)) -> Self {
         let message = payload
             .downcast_ref::<&str>()

@@ -10,7 +10,7 @@ use super::{NodeId, Observer};
 use crate::disk::{Op, SimDisk};
 use crate::hash::EventHash;
 use highwater_env::{Event, Purpose, Rng, Task, TaskEnd};
-use highwater_types::Instant;
+use highwater_types::{Instant, TopicId};
 use rand::RngExt;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -106,6 +106,8 @@ pub(super) struct Inner {
     /// How many there may be.
     pub(super) max_polls: u64,
     recent: VecDeque<Recent>,
+    /// The names of all topics that there were.
+    topics: BTreeMap<TopicId, String>,
     /// How many events are kept for a failure.
     pub(super) recent_limit: usize,
     /// Disk operations count as events.
@@ -143,6 +145,7 @@ impl Machine {
             polls: 0,
             max_polls: MAX_POLLS,
             recent: VecDeque::new(),
+            topics: BTreeMap::new(),
             recent_limit: RECENT_EVENTS,
             traces_disks: false,
             reached: BTreeMap::new(),
@@ -374,8 +377,12 @@ impl Machine {
             inner.hash.word(node.0 as u64);
             feed(&mut inner.hash, event);
             inner.remember(Recent::Event(now, node, event.clone()));
-            if let Event::Reached(mark) = event {
-                *inner.reached.entry(mark).or_default() += 1;
+            match event {
+                Event::Reached(mark) => *inner.reached.entry(mark).or_default() += 1,
+                Event::TopicCreated { topic, name } => {
+                    inner.topics.insert(*topic, name.clone());
+                }
+                _ => {}
             }
             Instant(now)
         };
@@ -401,7 +408,8 @@ impl Machine {
 
     pub(super) fn recent(&self) -> Vec<String> {
         let inner = self.lock();
-        inner.recent.iter().map(|recent| recent.line(|node| inner.nodes[node.0].name.clone())).collect()
+        let name = |node: NodeId| inner.nodes[node.0].name.clone();
+        inner.recent.iter().map(|recent| recent.line(name, &inner.topics)).collect()
     }
 }
 

@@ -187,7 +187,7 @@ fn failures_say_who_and_why() {
     assert_eq!(run(&simulation), "S0: a bad place was reached");
     assert_eq!(
         simulation.recent_events(),
-        ["    0.000000s a mark \"a place\"", "    0.000000s a mark \"bad place\""]
+        ["    0.000000s a: mark \"a place\"", "    0.000000s a: mark \"bad place\""]
     );
     assert_eq!(simulation.reached()["a place"], 1);
 }

@@ -4,7 +4,8 @@ use super::NodeId;
 use crate::disk::Op;
 use crate::hash::EventHash;
 use highwater_env::Event;
-use highwater_types::LogId;
+use highwater_types::{LogId, ProducerEpoch, ProducerId, TopicId};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Something that happened lately. It becomes text only when it is asked for.
@@ -18,12 +19,12 @@ pub(super) enum Recent {
 }
 
 impl Recent {
-    /// It as a line; `name` gives a node's name.
-    pub(super) fn line(&self, name: impl Fn(NodeId) -> String) -> String {
+    /// It as a line; `name` gives a node's name, `topics` those of topics.
+    pub(super) fn line(&self, name: impl Fn(NodeId) -> String, topics: &BTreeMap<TopicId, String>) -> String {
         let seconds = |now: u64| now as f64 / 1e9;
         match self {
             Self::Event(now, node, event) => {
-                format!("{:>12.6}s {} {}", seconds(*now), name(*node), told(event))
+                format!("{:>12.6}s {}: {}", seconds(*now), name(*node), told(event, topics))
             }
             Self::Note(now, text) => format!("{:>12.6}s -- {text}", seconds(*now)),
             Self::Disk(now, op, path) => format!("{:>12.6}s    {op:?} {}", seconds(*now), path.display()),
@@ -53,32 +54,46 @@ pub(super) fn feed(hash: &mut EventHash, event: &Event) {
         Event::Acknowledged { log, base, last, acks } => about(6, log, &[base.0, last.0, (*acks).into()]),
         Event::Reached(mark) => hash.feed(mark.as_bytes()),
         // These are rare, and events to come are not known here.
-        other => hash.feed(told(other).as_bytes()),
+        other => hash.feed(told(other, &BTreeMap::new()).as_bytes()),
     }
 }
 
-/// An event in a few words.
-pub(super) fn told(event: &Event) -> String {
+/// An event in a few words, in which topics go by their names where those are known.
+fn told(event: &Event, topics: &BTreeMap<TopicId, String>) -> String {
+    let log = |log: &LogId| match topics.get(&log.topic) {
+        Some(name) => format!("{name}-{}", log.partition),
+        None => log.to_string(),
+    };
+    let producer = |by: &Option<(ProducerId, ProducerEpoch, i32)>| {
+        by.map(|(id, epoch, sequence)| {
+            format!(" of producer {id} (epoch {epoch}) from sequence {sequence} on")
+        })
+    };
     match event {
-        Event::Appended { log, base, last, epoch, checksum, producer } => {
-            let by = producer
-                .map(|(id, epoch, sequence)| format!(" of producer {id}/{epoch} from sequence {sequence}"));
+        Event::Appended { log: of, base, last, epoch, checksum, producer: by } => {
+            let by = producer(by).unwrap_or_default();
             format!(
-                "{log} appended {base}..={last} in epoch {epoch}, {checksum:08x}{}",
-                by.unwrap_or_default()
+                "appended {} {base} to {last}{by}, leader epoch {epoch}, checksum {checksum:08x}",
+                log(of)
             )
         }
-        Event::Synced { log, end } => format!("{log} synced up to {end}"),
-        Event::HighWatermark { log, end } => format!("{log} high watermark {end}"),
-        Event::LogStart { log, start } => format!("{log} starts at {start}"),
-        Event::Truncated { log, end } => format!("{log} truncated to {end}"),
-        Event::Recovered { log, start, end, proven, cut_bytes } => {
-            format!("{log} recovered {start}..{end}, proven {proven}, {cut_bytes} bytes cut")
+        Event::Synced { log: of, end } => format!("synced {} up to {end}", log(of)),
+        Event::HighWatermark { log: of, end } => format!("high watermark of {} is {end}", log(of)),
+        Event::LogStart { log: of, start } => format!("{} starts at {start}", log(of)),
+        Event::Truncated { log: of, end } => format!("truncated {} to {end}", log(of)),
+        Event::Recovered { log: of, start, end, proven, cut_bytes } => {
+            let cut = if *cut_bytes > 0 { format!(", {cut_bytes} bytes cut off") } else { String::new() };
+            format!("recovered {} from {start} to {end}, proven up to {proven}{cut}", log(of))
         }
-        Event::Damaged { log, from, to } => format!("{log} damaged {from}..{to}"),
-        Event::Poisoned { log } => format!("{log} FAILED"),
-        Event::Acknowledged { log, base, last, acks } => {
-            format!("{log} acknowledged {base}..={last}, acks={acks}")
+        Event::Damaged { log: of, from, to } => format!("found damage in {} from {from} to {to}", log(of)),
+        Event::Poisoned { log: of } => format!("{} FAILED and takes nothing more", log(of)),
+        Event::Acknowledged { log: of, base, last, acks } => {
+            format!("acknowledged {} {base} to {last}, acks={acks}", log(of))
+        }
+        Event::TopicCreated { name, .. } => format!("topic {name} is there"),
+        Event::TopicDeleted { topic } => {
+            let name = topics.get(topic).cloned().unwrap_or_else(|| topic.to_string());
+            format!("topic {name} is deleted")
         }
         Event::Reached(mark) => format!("mark {mark:?}"),
         other => format!("{other:?}"),

@@ -137,9 +137,14 @@ fn lock(checkers: &Mutex<Checkers>) -> std::sync::MutexGuard<'_, Checkers> {
     checkers.lock().expect("no checker panics")
 }
 
+/// The faults that a seed draws for a scenario.
+pub fn plan(scenario: &Scenario, seed: u64) -> highwater_faults::Plan {
+    highwater_faults::draw(scenario, &mut Simulation::new(seed).rng(PLAN))
+}
+
 /// Runs a scenario with a seed, which decides everything.
 pub fn run(scenario: &Scenario, seed: u64, options: &Options) -> Outcome {
-    let simulation = Simulation::new(seed);
+    let simulation = Simulation::on(options.engine, seed);
     if let Some(events) = options.trace {
         simulation.trace(events);
     }

@@ -1,7 +1,7 @@
 //! What came of a run.
 
 use super::nodes::Tally;
-use crate::executor::{Failure, Simulation};
+use crate::executor::{EngineKind, Failure, Simulation};
 use crate::hash::EventHash;
 use crate::history::{Entry, History, Op, Outcome as Done};
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ const ENOUGH_RECORDS: u64 = 200;
 /// What is wanted of a run beside its verdict.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What runs the nodes.
+    pub engine: EngineKind,
     /// Keep so many of the newest events, disk operations among them, whatever the verdict.
     pub trace: Option<usize>,
 }
