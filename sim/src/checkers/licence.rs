@@ -30,8 +30,20 @@ pub enum Licence {
     None,
 }
 
-/// One setting of a topic: since when it may have held, and what it says.
-type Setting<'a> = (Instant, &'a [(String, String)]);
+/// What a request may have set of a topic's configuration.
+struct Setting<'a> {
+    /// Since when it may have held.
+    began: Instant,
+    /// Whether it made the topic, so that the brokers' defaults never held for what it says.
+    creates: bool,
+    pairs: &'a [(String, String)],
+}
+
+impl<'a> Setting<'a> {
+    fn of(&self, key: &str) -> Option<&'a str> {
+        self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+}
 
 /// What may remove records of the topics of a run.
 pub struct Licences<'a> {
@@ -67,11 +79,13 @@ impl<'a> Licences<'a> {
                     let known = licences.deleted_records.entry((topic, *partition)).or_default();
                     *known = upto.max(*known);
                 }
-                Op::CreateTopic { topic, configs, .. } => {
-                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                Op::CreateTopic { topic, configs, answer, .. } if answer.is_possible() => {
+                    let setting = Setting { began: entry.began, creates: true, pairs: configs };
+                    licences.settings.entry(topic).or_default().push(setting);
                 }
                 Op::AlterConfigs { topic, configs, answer } if answer.is_possible() => {
-                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                    let setting = Setting { began: entry.began, creates: false, pairs: configs };
+                    licences.settings.entry(topic).or_default().push(setting);
                 }
                 _ => {}
             }
@@ -148,16 +162,11 @@ impl<'a> Licences<'a> {
     /// Every value that a key of a topic may have had until then.
     fn values(&self, topic: &str, key: &str, default: &str, until: Instant) -> Vec<String> {
         let settings = self.settings.get(topic).map(Vec::as_slice).unwrap_or_default();
-        let set = |pairs: &&'a [(String, String)]| {
-            pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-        };
-        let mut values: Vec<String> = settings
-            .iter()
-            .filter(|(began, _)| *began <= until)
-            .filter_map(|(_, pairs)| set(pairs).cloned())
-            .collect();
+        let held = settings.iter().filter(|setting| setting.began <= until);
+        let mut values: Vec<String> = held.filter_map(|setting| setting.of(key).map(str::to_owned)).collect();
         // Without a word at its creation, a topic follows the brokers, as do others that nobody configured.
-        let created = settings.first().is_some_and(|(_, pairs)| set(pairs).is_some());
+        let mut creations = settings.iter().filter(|setting| setting.creates).peekable();
+        let created = creations.peek().is_some() && creations.all(|setting| setting.of(key).is_some());
         if !created || values.iter().any(String::is_empty) {
             values.push(self.follows(topic, key).unwrap_or(default).to_owned());
         }
@@ -171,7 +180,7 @@ impl<'a> Licences<'a> {
         partitions.sort_by_key(|((name, _), _)| name != topic);
         let unset = partitions.into_iter().find(|((name, _), _)| {
             let settings = self.settings.get(&**name).map(Vec::as_slice).unwrap_or_default();
-            !settings.iter().any(|(_, pairs)| pairs.iter().any(|(set, _)| set == key))
+            !settings.iter().any(|setting| setting.of(key).is_some())
         });
         unset.and_then(|(_, partition)| partition.config.get(key)).map(String::as_str)
     }
