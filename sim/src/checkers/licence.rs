@@ -10,6 +10,7 @@ use super::index::Place;
 use crate::executor::EPOCH_MS;
 use crate::history::{Op, Outcome};
 use highwater_types::{Instant, LogId, Offset, Timestamp};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// What a record takes beside its key and value, at most: its own fields, and a batch header of its own.
@@ -45,6 +46,19 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// What retention may have been of a log at one time.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Whether it removes anything.
+    deletes: bool,
+    shortest_ms: Option<i64>,
+    smallest_bytes: Option<i64>,
+    /// Where the log ended at most.
+    end: Offset,
+    /// What a record took at most.
+    record_bytes: i64,
+}
+
 /// What may remove records of the topics of a run.
 pub struct Licences<'a> {
     end: &'a End<'a>,
@@ -52,6 +66,8 @@ pub struct Licences<'a> {
     /// Up to which offset; those without a bound reach any.
     deleted_records: BTreeMap<Place<'a>, Offset>,
     settings: BTreeMap<&'a str, Vec<Setting<'a>>>,
+    /// What retention may have been when something was removed: many records go at once.
+    bounds: RefCell<BTreeMap<(LogId, Instant), Bounds>>,
     /// The largest record that was sent to each topic, in bytes.
     largest: BTreeMap<&'a str, i64>,
 }
@@ -63,6 +79,7 @@ impl<'a> Licences<'a> {
             deleted_topics: BTreeMap::new(),
             deleted_records: BTreeMap::new(),
             settings: BTreeMap::new(),
+            bounds: RefCell::default(),
             largest: BTreeMap::new(),
         };
         for entry in end.history.entries() {
@@ -115,14 +132,14 @@ impl<'a> Licences<'a> {
         let (at, ahead_ms) = removals
             .map(|(node, removal)| (removal.at, self.end.ghost.wall_ahead_ms(node)))
             .min_by_key(|&(at, _)| at)
-            .unwrap_or((self.end.now(), 0));
-        let policies = self.values(place.0, "cleanup.policy", "delete", at);
-        if !policies.iter().any(|policy| policy.contains("delete")) {
+            .unwrap_or((self.end.now, 0));
+        let known = self.bounds.borrow().get(&(log, at)).copied();
+        let bounds = known.unwrap_or_else(|| self.bounds(place.0, log, at));
+        self.bounds.borrow_mut().insert((log, at), bounds);
+        if !bounds.deletes {
             return Licence::None;
         }
-        let by_age = self.by_age(place.0, timestamp, at, ahead_ms);
-        let by_size = self.by_size(place, log, offset, at);
-        match (by_age, by_size) {
+        match (by_age(bounds, timestamp, at, ahead_ms), by_size(bounds, offset)) {
             (Licence::Granted, _) | (_, Licence::Granted) => Licence::Granted,
             (Licence::TooEarly(age), Licence::TooEarly(size)) => {
                 Licence::TooEarly(format!("{age}, and {size}"))
@@ -131,32 +148,16 @@ impl<'a> Licences<'a> {
         }
     }
 
-    fn by_age(&self, topic: &str, timestamp: Timestamp, at: Instant, ahead_ms: i64) -> Licence {
-        let ages = numbers(&self.values(topic, "retention.ms", DEFAULT_RETENTION_MS, at));
-        let Some(shortest) = ages.into_iter().min() else { return Licence::None };
-        let elapsed_ms = (at.0 / 1_000_000) as i64;
-        // Clocks drift by up to a thousandth.
-        let wall = EPOCH_MS + elapsed_ms + ahead_ms + CLOCK_TOLERANCE_MS + elapsed_ms / 500;
-        if timestamp.0 < wall.saturating_sub(shortest) {
-            return Licence::Granted;
+    fn bounds(&self, topic: &str, log: LogId, at: Instant) -> Bounds {
+        let policies = self.values(topic, "cleanup.policy", "delete", at);
+        let ends = self.end.ghost.copies(log).map(|(_, copy)| copy.farthest);
+        Bounds {
+            deletes: policies.iter().any(|policy| policy.contains("delete")),
+            shortest_ms: smallest(&self.values(topic, "retention.ms", DEFAULT_RETENTION_MS, at)),
+            smallest_bytes: smallest(&self.values(topic, "retention.bytes", "-1", at)),
+            end: ends.max().unwrap_or_default(),
+            record_bytes: self.largest.get(topic).copied().unwrap_or_default() + RECORD_OVERHEAD_BYTES,
         }
-        let age = EPOCH_MS + elapsed_ms - timestamp.0;
-        Licence::TooEarly(format!("its timestamp was {age} ms old, retention.ms was never below {shortest}"))
-    }
-
-    fn by_size(&self, place: Place<'_>, log: LogId, offset: Offset, at: Instant) -> Licence {
-        let sizes = numbers(&self.values(place.0, "retention.bytes", "-1", at));
-        let Some(smallest) = sizes.into_iter().min() else { return Licence::None };
-        let ends = self.end.ghost.copies(log).map(|(_, copy)| copy.farthest.0);
-        let end = ends.max().unwrap_or_default();
-        let largest = self.largest.get(place.0).copied().unwrap_or_default() + RECORD_OVERHEAD_BYTES;
-        let behind = (end - offset.0).saturating_mul(largest);
-        if behind >= smallest {
-            return Licence::Granted;
-        }
-        Licence::TooEarly(format!(
-            "at most {behind} bytes stood behind it, retention.bytes was never below {smallest}"
-        ))
     }
 
     /// Every value that a key of a topic may have had until then.
@@ -186,9 +187,32 @@ impl<'a> Licences<'a> {
     }
 }
 
-/// Those that are bounds; -1 is none.
-fn numbers(values: &[String]) -> Vec<i64> {
-    values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).collect()
+fn by_age(bounds: Bounds, timestamp: Timestamp, at: Instant, ahead_ms: i64) -> Licence {
+    let Some(shortest) = bounds.shortest_ms else { return Licence::None };
+    let elapsed_ms = (at.0 / 1_000_000) as i64;
+    // Clocks drift by up to a thousandth, each in its own direction.
+    let wall = EPOCH_MS + elapsed_ms + ahead_ms + CLOCK_TOLERANCE_MS + elapsed_ms / 500;
+    if timestamp.0 < wall.saturating_sub(shortest) {
+        return Licence::Granted;
+    }
+    let age = EPOCH_MS + elapsed_ms - timestamp.0;
+    Licence::TooEarly(format!("its timestamp was {age} ms old, retention.ms was never below {shortest}"))
+}
+
+fn by_size(bounds: Bounds, offset: Offset) -> Licence {
+    let Some(smallest) = bounds.smallest_bytes else { return Licence::None };
+    let behind = (bounds.end.0 - offset.0).saturating_mul(bounds.record_bytes);
+    if behind >= smallest {
+        return Licence::Granted;
+    }
+    Licence::TooEarly(format!(
+        "at most {behind} bytes stood behind it, retention.bytes was never below {smallest}"
+    ))
+}
+
+/// The smallest bound; -1 is none.
+fn smallest(values: &[String]) -> Option<i64> {
+    values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).min()
 }
 
 /// Whether every copy of a log that lost an offset said so.
