@@ -121,6 +121,11 @@ impl Ghost {
     }
 
     #[cfg(test)]
+    pub(super) fn lie(&mut self, node: NodeId) {
+        self.disks.insert(node, Honesty { dishonest: true, misplaced: false });
+    }
+
+    #[cfg(test)]
     pub(super) fn forget_names(&mut self) {
         self.names.clear();
     }
