@@ -221,6 +221,9 @@ impl Checkers {
             checker.hear(&seen)?;
         }
         self.ghost.take(node, now, event);
+        if let Event::Recovered { log, .. } = event {
+            self.ghost.learn(node, now, *log, disk);
+        }
         Ok(())
     }
 
