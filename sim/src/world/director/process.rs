@@ -55,7 +55,7 @@ impl Director {
         }
     }
 
-    /// Ends processes at one instant, and starts them again after a while. Those that are down already stay as they are.
+    /// Ends processes at one instant, and starts them again after a while. Those that are down already stay so.
     async fn kill_for(&self, simulation: &Simulation, targets: &[NodeId], death: Death, down: Duration) {
         let killed: Vec<NodeId> =
             targets.iter().copied().filter(|&node| self.kill(simulation, node, death)).collect();
