@@ -48,8 +48,8 @@ pub enum Op {
         idempotent: bool,
         /// The order of the sends of this client.
         number: u64,
-        /// Where it was written, and with which timestamp. The offset is -1 where nobody said: with acks 0, and where the
-        /// broker had the record already and no longer knew where.
+        /// Where it was written, and with which timestamp. The offset is -1 where nobody said: with acks 0, and where
+        /// the broker had the record already and no longer knew where.
         outcome: Outcome<(PartitionIndex, Offset, Timestamp)>,
     },
     /// A consumer was given a record.
@@ -180,6 +180,8 @@ pub struct FinalState {
     pub partitions: BTreeMap<(Str, PartitionIndex), FinalPartition>,
     /// When it was read, in true time.
     pub at: Instant,
+    /// When the last fault was over; None if the run does not say, and then nothing is asked of what was sent since.
+    pub healed: Option<Instant>,
     /// Partitions that could not be read, and why: an offline one is loss that was reported.
     pub unreadable: BTreeMap<(Str, PartitionIndex), String>,
 }

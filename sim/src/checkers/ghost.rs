@@ -14,6 +14,7 @@ pub struct Ghost {
     names: BTreeMap<TopicId, String>,
     deleted: BTreeMap<TopicId, Instant>,
     disks: BTreeMap<NodeId, Honesty>,
+    wall_ahead_ms: BTreeMap<NodeId, i64>,
 }
 
 /// What a disk did that an honest one does not do.
@@ -77,6 +78,16 @@ impl Ghost {
         self.disks.values().any(|disk| disk.misplaced)
     }
 
+    /// How far a node's wall clock was ahead of true time at most when its process started.
+    pub fn wall_ahead_ms(&self, node: NodeId) -> i64 {
+        self.wall_ahead_ms.get(&node).copied().unwrap_or_default()
+    }
+
+    pub(super) fn started(&mut self, node: NodeId, wall_ahead_ms: i64) {
+        let known = self.wall_ahead_ms.entry(node).or_default();
+        *known = wall_ahead_ms.max(*known);
+    }
+
     /// Asks a disk what it has done.
     pub(super) fn look_at(&mut self, node: NodeId, disk: &SimDisk) {
         let known = self.disks.entry(node).or_default();
@@ -107,6 +118,11 @@ impl Ghost {
             }
             _ => {}
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn lie(&mut self, node: NodeId) {
+        self.disks.insert(node, Honesty { dishonest: true, misplaced: false });
     }
 
     #[cfg(test)]

@@ -5,8 +5,17 @@
 
 pub mod durable;
 mod ghost;
+mod h1;
+mod h2;
+mod h3;
+mod h4;
+mod h5;
+mod h8;
+mod index;
 #[cfg(test)]
 mod kit;
+mod l3;
+mod licence;
 mod replica;
 pub mod rules;
 mod s10;
@@ -15,6 +24,7 @@ mod s8;
 mod s9;
 
 pub use ghost::Ghost;
+pub use index::{Got, Index, Sent};
 pub use replica::{AppendedBatch, Cut, Removal, Replica};
 
 use crate::disk::SimDisk;
@@ -105,9 +115,20 @@ pub struct End<'a> {
     pub ghost: &'a Ghost,
     /// What the faults of the run may have done.
     pub regime: Regime,
+    /// The history, sorted.
+    pub index: Index<'a>,
+    /// When the final read was made, or no earlier than the last operation.
+    pub now: Instant,
 }
 
-impl End<'_> {
+impl<'a> End<'a> {
+    /// The end of a run.
+    pub fn new(history: &'a History, state: &'a FinalState, ghost: &'a Ghost, regime: Regime) -> Self {
+        let ended = history.entries().iter().filter_map(|entry| entry.ended);
+        let now = ended.fold(state.at, Instant::max);
+        Self { history, state, ghost, regime, index: Index::new(history), now }
+    }
+
     /// Whether nothing at all may be lost. Otherwise what was reported may.
     pub fn is_strict(&self) -> bool {
         self.regime == Regime::WithinBudget || self.ghost.is_honest()
@@ -141,15 +162,31 @@ pub struct Checkers {
 }
 
 impl Checkers {
-    /// Every checker that there is.
+    /// Every checker that there is, for brokers that acknowledge what is on disk.
     pub fn all(regime: Regime) -> Self {
+        Self::for_brokers(regime, true)
+    }
+
+    /// Every checker, for brokers that acknowledge what is in page caches, in a run without power losses.
+    pub fn cached(regime: Regime) -> Self {
+        Self::for_brokers(regime, false)
+    }
+
+    fn for_brokers(regime: Regime, durable: bool) -> Self {
         Self::with(
             regime,
             vec![
                 Box::new(s8::Bounds),
                 Box::new(s9::WrittenOnce::default()),
                 Box::new(s10::Recovery::default()),
-                Box::new(s14::Acknowledgements::new(true)),
+                Box::new(s14::Acknowledgements::new(durable)),
+                Box::new(h1::NothingLost),
+                Box::new(h2::Agreement),
+                Box::new(h3::NothingUnsent),
+                Box::new(h4::Order),
+                Box::new(h5::NothingTwice::default()),
+                Box::new(h8::Retention),
+                Box::new(l3::Resolution),
             ],
         )
     }
@@ -195,6 +232,12 @@ impl Checkers {
         }
     }
 
+    /// A node's process starts, with its wall clock so far ahead of true time. Retention cannot tell a clock that was
+    /// ahead at its start from one that is right.
+    pub fn node_started(&mut self, node: NodeId, wall_ahead_ms: i64) {
+        self.ghost.started(node, wall_ahead_ms);
+    }
+
     /// A node's disk is replaced by an empty one.
     pub fn node_wiped(&mut self, node: NodeId) {
         self.ghost.wiped(node);
@@ -221,7 +264,7 @@ impl Checkers {
         for (node, disk) in disks {
             self.ghost.look_at(*node, disk);
         }
-        let end = End { history, state, ghost: &self.ghost, regime: self.regime };
+        let end = End::new(history, state, &self.ghost, self.regime);
         self.checkers.iter_mut().try_for_each(|checker| checker.finish(&end))
     }
 }

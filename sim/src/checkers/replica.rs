@@ -47,6 +47,8 @@ pub struct Cut {
 pub struct Replica {
     /// The batches that it holds, by first offset, as far as anybody said.
     pub batches: BTreeMap<Offset, AppendedBatch>,
+    /// The largest end that it ever had.
+    pub farthest: Offset,
     /// The end; None while the log is not open.
     pub end: Option<Offset>,
     /// Everything before it is on disk, as the node says; lower again only by truncation.
@@ -98,6 +100,7 @@ impl Replica {
             Event::Appended { base, last, epoch, checksum, producer, .. } => {
                 self.batches.split_off(&base);
                 self.end = Some(last.next());
+                self.farthest = self.farthest.max(last.next());
                 let batch = AppendedBatch { last, epoch, checksum, producer, at: now, acknowledged: None };
                 self.batches.insert(base, batch);
             }
@@ -117,6 +120,8 @@ impl Replica {
                 self.move_start(now, start);
                 self.start = start;
                 self.end = Some(end);
+                self.poisoned = false;
+                self.farthest = self.farthest.max(end);
                 self.synced = if honest { self.synced.max(end) } else { end };
                 // What is on disk when a log is opened may be read at once.
                 self.high_watermark = Some(end);

@@ -1,0 +1,158 @@
+//! H8: nothing younger than its retention disappears, and lookups of offsets equal a linear scan of the final read.
+//!
+//! Source: durability.md (H8); RP 9820 (retention that trusts a clock that jumped), KAFKA-7283 (an index that was
+//! trusted after an unclean stop). The keyed view joins with compaction.
+
+use super::index::{Place, shown};
+use super::licence::{Licence, Licences, loss_reported};
+use super::{Checker, End, clock};
+use crate::executor::Violation;
+use crate::history::{FinalPartition, Op, Outcome};
+use highwater_types::{Offset, Timestamp};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Retention;
+
+impl Checker for Retention {
+    fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
+        let licences = Licences::new(end);
+        for sent in &end.index.sends {
+            if let Some((partition, offset, timestamp)) =
+                sent.promised().filter(|(_, offset, _)| offset.0 >= 0)
+            {
+                kept(end, &licences, (sent.topic, partition), (offset, timestamp, Some(sent.value)))?;
+            }
+        }
+        for read in &end.index.reads {
+            let record = (read.offset, read.timestamp, read.value.as_deref());
+            kept(end, &licences, (read.topic, read.partition), record)?;
+        }
+        for ((topic, index), partition) in &end.state.partitions {
+            lookups((topic, *index), partition, end)?;
+        }
+        answers(end)
+    }
+}
+
+/// Nothing removed a record before its time.
+fn kept(
+    end: &End<'_>,
+    licences: &Licences<'_>,
+    place: Place<'_>,
+    (offset, timestamp, value): (Offset, Timestamp, Option<&[u8]>),
+) -> Result<(), Violation> {
+    let (topic, index) = place;
+    let Some(partition) = end.state.partition(topic, index) else { return Ok(()) };
+    if offset >= partition.start || (!end.is_strict() && loss_reported(end.ghost, partition.log, offset)) {
+        return Ok(());
+    }
+    let Licence::TooEarly(reason) = licences.of(place, partition.log, offset, timestamp) else {
+        return Ok(());
+    };
+    let removals = end.ghost.copies(partition.log).filter_map(|(_, copy)| copy.removed(offset));
+    let at = removals.map(|removal| removal.at).min().map_or_else(|| "the end".to_owned(), clock);
+    let text = format!(
+        "{} at {topic}-{index} offset {offset} was removed at {at}, before its time: {reason}",
+        shown(value)
+    );
+    Err(Violation::new("H8", text))
+}
+
+/// What the brokers found at the end is what a linear scan finds.
+fn lookups(place: Place<'_>, partition: &FinalPartition, end: &End<'_>) -> Result<(), Violation> {
+    let damaged = end.ghost.copies(partition.log).any(|(_, copy)| !copy.damaged.is_empty());
+    if !end.is_strict() && (damaged || end.ghost.has_misplaced()) {
+        return Ok(());
+    }
+    for &(query, found) in &partition.list_offsets {
+        let expected = scan(partition, query);
+        // Start and end have no timestamp of their own.
+        let fits = match query {
+            LATEST | EARLIEST => found.map(|(offset, _)| offset) == expected.map(|(offset, _)| offset),
+            _ => found == expected,
+        };
+        if !fits {
+            let (topic, index) = place;
+            let text = format!(
+                "a lookup of {} in {topic}-{index} found {}; a scan of its records finds {}",
+                asked(query),
+                told(found),
+                told(expected)
+            );
+            return Err(Violation::new("H8", text));
+        }
+    }
+    Ok(())
+}
+
+fn scan(partition: &FinalPartition, query: i64) -> Option<(Offset, Timestamp)> {
+    let records = || partition.records.iter().map(|record| (record.offset, record.timestamp));
+    match query {
+        LATEST => Some((partition.end, Timestamp::NONE)),
+        EARLIEST => Some((partition.start, Timestamp::NONE)),
+        MAX_TIMESTAMP => {
+            let timed = records().filter(|&(_, timestamp)| timestamp > Timestamp::NONE);
+            // The first of several.
+            timed.rev().max_by_key(|&(_, timestamp)| timestamp)
+        }
+        time => records().find(|&(_, timestamp)| timestamp.0 >= time),
+    }
+}
+
+/// What was answered during the run fits to what stands at the end: neither start nor end ever fall.
+fn answers(end: &End<'_>) -> Result<(), Violation> {
+    for entry in end.history.entries() {
+        let Op::ListOffset { topic, partition: index, query, answer: Outcome::Ok(Some((offset, timestamp))) } =
+            &entry.op
+        else {
+            continue;
+        };
+        let Some(partition) = end.state.partition(topic, *index).filter(|_| end.is_strict()) else {
+            continue;
+        };
+        let fits = match *query {
+            LATEST => *offset <= partition.end,
+            EARLIEST => *offset <= partition.start,
+            MAX_TIMESTAMP => true,
+            time => timestamp.0 >= time,
+        };
+        if !fits {
+            let text = format!(
+                "client {} asked for {} of {topic}-{index} at {} and was told {}; at the end the log holds {} to {}",
+                entry.client,
+                asked(*query),
+                clock(entry.began),
+                told(Some((*offset, *timestamp))),
+                partition.start,
+                partition.end
+            );
+            return Err(Violation::new("H8", text));
+        }
+    }
+    Ok(())
+}
+
+fn asked(query: i64) -> String {
+    match query {
+        LATEST => "the end".to_owned(),
+        EARLIEST => "the start".to_owned(),
+        MAX_TIMESTAMP => "the largest timestamp".to_owned(),
+        time => format!("the time {time}"),
+    }
+}
+
+fn told(found: Option<(Offset, Timestamp)>) -> String {
+    match found {
+        None => "nothing".to_owned(),
+        Some((offset, Timestamp::NONE)) => format!("offset {offset}"),
+        Some((offset, timestamp)) => format!("offset {offset} of {timestamp}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! L3: every operation ends, and when faults are over new records are taken.
+//!
+//! Source: durability.md (L3); "availability is not promised, but after faults end the cluster comes back by itself".
+
+use super::index::{Place, shown};
+use super::{Checker, End, clock};
+use crate::executor::Violation;
+use crate::history::{Entry, Op, Outcome};
+use std::collections::BTreeMap;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Resolution;
+
+impl Checker for Resolution {
+    fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
+        for entry in end.history.entries() {
+            if entry.ended.is_none() || is_open(&entry.op) {
+                let text = format!(
+                    "client {} began at {} to {}; that never ended",
+                    entry.client,
+                    clock(entry.began),
+                    what(entry)
+                );
+                return Err(Violation::new("L3", text));
+            }
+        }
+        produces(end)
+    }
+}
+
+/// Of what was sent after the faults, something arrived in every partition that it was sent to.
+fn produces(end: &End<'_>) -> Result<(), Violation> {
+    let Some(healed) = end.state.healed else { return Ok(()) };
+    let mut tried: BTreeMap<Place<'_>, Result<(), String>> = BTreeMap::new();
+    let mut taken = 0;
+    for sent in end.index.sends.iter().filter(|sent| sent.began >= healed) {
+        taken += u64::from(sent.outcome.ok().is_some());
+        let Some(partition) = sent.partition else { continue };
+        let known = tried.entry((sent.topic, partition)).or_insert(Ok(()));
+        let place = end.state.partition(sent.topic, partition);
+        match sent.outcome {
+            Outcome::Ok(_) => *known = Ok(()),
+            Outcome::Failed(reason) | Outcome::Unknown(reason) if place.is_some() => {
+                *known = Err(format!("client {} sent {}: {reason}", sent.client, shown(Some(sent.value))));
+            }
+            _ => {}
+        }
+    }
+    for ((topic, partition), last) in tried {
+        if let Err(reason) = last {
+            let text = format!(
+                "all faults were over at {}, and {topic}-{partition} still takes no records; {reason}",
+                clock(healed)
+            );
+            return Err(Violation::new("L3", text));
+        }
+    }
+    if taken == 0 && !end.state.partitions.is_empty() {
+        let text = format!("all faults were over at {}, and no record was taken since", clock(healed));
+        return Err(Violation::new("L3", text));
+    }
+    Ok(())
+}
+
+fn is_open(op: &Op) -> bool {
+    match op {
+        Op::Send { outcome, .. } => *outcome == Outcome::Open,
+        Op::Read { .. } => false,
+        Op::ListOffset { answer, .. } => *answer == Outcome::Open,
+        Op::DeleteRecords { answer, .. } => *answer == Outcome::Open,
+        Op::CreateTopic { answer, .. } => *answer == Outcome::Open,
+        Op::DeleteTopic { answer, .. } | Op::AlterConfigs { answer, .. } => *answer == Outcome::Open,
+    }
+}
+
+fn what(entry: &Entry) -> String {
+    match &entry.op {
+        Op::Send { topic, value, .. } => format!("send {} to {topic}", shown(Some(value))),
+        Op::Read { topic, partition, .. } => format!("read from {topic}-{partition}"),
+        Op::ListOffset { topic, partition, query, .. } => format!("look up {query} in {topic}-{partition}"),
+        Op::DeleteRecords { topic, partition, before, .. } => {
+            format!("delete the records of {topic}-{partition} before {before}")
+        }
+        Op::CreateTopic { topic, .. } => format!("create the topic {topic}"),
+        Op::DeleteTopic { topic, .. } => format!("delete the topic {topic}"),
+        Op::AlterConfigs { topic, .. } => format!("configure the topic {topic}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::Tale;
+    use super::Resolution;
+    use crate::history::Outcome;
+
+    #[test]
+    fn a_run_that_ends_passes() {
+        let mut tale = Tale::of_three();
+        tale.sent("open", Outcome::Unknown("timeout".into())).passes(Resolution);
+        tale.state.healed = Some(tale.now());
+        tale.sent("early", Outcome::Unknown("timeout".into())).acked(3, "after").passes(Resolution);
+    }
+
+    #[test]
+    fn an_operation_that_never_ends_is_found() {
+        let mut tale = Tale::of_three();
+        let op = tale.send("slow", Outcome::Open);
+        let began = tale.now();
+        tale.history.begin(5, began, op);
+        tale.finds(
+            Resolution,
+            "L3",
+            "client 5 began at 8.000 s to send \"slow\" to orders; that never ended",
+        );
+        Tale::of_three().sent("slow", Outcome::Open).finds(Resolution, "L3", "that never ended");
+    }
+
+    #[test]
+    fn a_partition_that_takes_nothing_after_healing_is_found() {
+        let mut tale = Tale::of_three();
+        tale.state.healed = Some(tale.now());
+        tale.finds(Resolution, "L3", "no record was taken since");
+        tale.sent("probe", Outcome::Unknown("timeout".into()));
+        tale.finds(Resolution, "L3", "orders-0 still takes no records; client 3 sent \"probe\": timeout");
+        tale.acked(3, "after").passes(Resolution);
+    }
+}
