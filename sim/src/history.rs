@@ -48,8 +48,8 @@ pub enum Op {
         idempotent: bool,
         /// The order of the sends of this client.
         number: u64,
-        /// Where it was written, and with which timestamp. The offset is -1 where nobody said: with acks 0, and where the
-        /// broker had the record already and no longer knew where.
+        /// Where it was written, and with which timestamp. The offset is -1 where nobody said: with acks 0, and where
+        /// the broker had the record already and no longer knew where.
         outcome: Outcome<(PartitionIndex, Offset, Timestamp)>,
     },
     /// A consumer was given a record.

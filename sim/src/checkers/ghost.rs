@@ -1,6 +1,7 @@
 //! The simulator's own all-seeing record of every node's logs. It survives restarts.
 
-use super::replica::Replica;
+use super::durable;
+use super::replica::{AppendedBatch, Replica};
 use crate::disk::SimDisk;
 use crate::executor::NodeId;
 use highwater_env::Event;
@@ -118,6 +119,46 @@ impl Ghost {
             }
             _ => {}
         }
+    }
+
+    /// A log that was opened may hold more at its end than its node ever told: a process can die after a write and
+    /// before a word of it. What a recovery found there is known from the disk.
+    pub(super) fn learn(&mut self, node: NodeId, now: Instant, log: LogId, disk: &SimDisk) {
+        let Some(replica) = self.replicas.get_mut(&(node, log)) else { return };
+        let mut told = replica.batches.last_key_value().map_or(replica.start, |(_, batch)| batch.last.next());
+        let end = replica.end.unwrap_or_default();
+        if told >= end {
+            return;
+        }
+        let Some(dir) = durable::log_dir(disk, log) else { return };
+        for segment in durable::segments(disk, &dir) {
+            for batch in durable::batches(disk, &dir, segment) {
+                let header = batch.header();
+                if header.base_offset != told || header.last_offset() >= end {
+                    continue;
+                }
+                told = header.next_offset();
+                let producer = header.has_producer().then_some((
+                    header.producer_id,
+                    header.producer_epoch,
+                    header.base_sequence,
+                ));
+                let found = AppendedBatch {
+                    last: header.last_offset(),
+                    epoch: header.leader_epoch,
+                    checksum: header.crc,
+                    producer,
+                    at: now,
+                    acknowledged: None,
+                };
+                replica.batches.insert(header.base_offset, found);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn lie(&mut self, node: NodeId) {
+        self.disks.insert(node, Honesty { dishonest: true, misplaced: false });
     }
 
     #[cfg(test)]

@@ -118,3 +118,6 @@ fn keep(end: &End<'_>, licences: &Licences<'_>, promise: &Promise<'_>) -> Result
 fn reach(partition: &FinalPartition) -> String {
     format!("the log holds {} to {}", partition.start, partition.end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,3 +121,50 @@ fn excused(end: &End<'_>, claim: &Claim<'_>) -> bool {
     };
     !end.is_strict() && (end.ghost.has_misplaced() || reported())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{LOG, Tale};
+    use super::Agreement;
+    use highwater_env::Event;
+    use highwater_types::{Offset, Timestamp};
+
+    #[test]
+    fn those_who_agree_pass() {
+        Tale::of_three().read(1, 0, "v-0").read(2, 0, "v-0").acked_by(1, "other", 1, false).passes(Agreement);
+    }
+
+    #[test]
+    fn an_acknowledgement_and_a_read_that_disagree_are_found() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 1, "v-7");
+        tale.finds(
+            Agreement,
+            "H2",
+            "of orders-0 offset 1: client 3 was told at 5.000 s that it holds \"v-1\"",
+        );
+    }
+
+    #[test]
+    fn two_acknowledgements_of_one_offset_are_found() {
+        Tale::of_three().acked(1, "v-7").finds(Agreement, "H2", "of orders-0 offset 1");
+    }
+
+    #[test]
+    fn the_final_read_is_held_against_all() {
+        let mut tale = Tale::of_three();
+        tale.partition().records[2].timestamp = Timestamp(5);
+        tale.finds(Agreement, "H2", "the final read has \"v-2\" (key nothing, timestamp 5)");
+        let mut tale = Tale::of_three();
+        tale.partition().records[2].key = Some("k".into());
+        tale.finds(Agreement, "H2", "key \"k\"");
+    }
+
+    #[test]
+    fn an_offset_may_be_used_again_after_a_loss_that_was_reported() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 1, "v-7").lie();
+        tale.finds(Agreement, "H2", "of orders-0 offset 1");
+        tale.tell(Event::Damaged { log: LOG, from: Offset(1), to: Offset(2) }).passes(Agreement);
+    }
+}

@@ -66,3 +66,48 @@ fn origin(end: &End<'_>, place: Place<'_>, key: Option<&Bytes>, value: Option<&B
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::Tale;
+    use super::NothingUnsent;
+    use crate::history::Outcome;
+
+    #[test]
+    fn what_was_sent_may_be_read_whatever_came_of_it() {
+        let mut tale = Tale::of_three();
+        tale.sent("open", Outcome::Unknown("timeout".into())).read(1, 3, "open").stands(3, "open");
+        tale.passes(NothingUnsent);
+    }
+
+    #[test]
+    fn a_value_that_nobody_sent_is_found() {
+        Tale::of_three().read(1, 1, "x").finds(NothingUnsent, "H3", "offset 1; nobody ever sent that");
+        Tale::of_three().stands(3, "x").finds(NothingUnsent, "H3", "the final read has \"x\"");
+        let mut tale = Tale::of_three();
+        tale.partition().records[0].value = None;
+        tale.finds(NothingUnsent, "H3", "the final read has nothing");
+    }
+
+    #[test]
+    fn a_value_whose_send_failed_is_found() {
+        let mut tale = Tale::of_three();
+        tale.sent("no", Outcome::Failed("too large".into())).stands(3, "no");
+        tale.finds(NothingUnsent, "H3", "client 3 was told at 9.000 s that it was not written (too large)");
+    }
+
+    #[test]
+    fn a_value_in_another_topic_is_found() {
+        let mut tale = Tale::of_three();
+        let stray = tale.partition().clone();
+        tale.state.partitions.insert(("other".into(), 0.into()), stray);
+        tale.finds(NothingUnsent, "H3", "client 3 sent it to orders-0");
+    }
+
+    #[test]
+    fn another_key_is_found() {
+        let mut tale = Tale::of_three();
+        tale.partition().records[1].key = Some("k".into());
+        tale.finds(NothingUnsent, "H3", "its key is \"k\" and was nothing");
+    }
+}

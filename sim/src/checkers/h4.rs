@@ -125,3 +125,75 @@ fn lost(end: &End<'_>, (topic, partition): Place<'_>, offset: Offset) -> bool {
     let log = log.or_else(|| Some(LogId { topic: end.ghost.topic(topic)?, partition }));
     log.is_some_and(|log| is_damaged(end, log, offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{LOG, Tale};
+    use super::Order;
+    use crate::history::Outcome;
+    use highwater_env::Event;
+    use highwater_types::Offset;
+
+    #[test]
+    fn order_passes() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").read(1, 1, "v-1").read(1, 2, "v-2").read(2, 1, "v-1").read(2, 2, "v-2");
+        tale.passes(Order);
+    }
+
+    #[test]
+    fn sends_out_of_order_are_found_for_idempotent_producers() {
+        let mut tale = Tale::new();
+        tale.stands(0, "b").stands(1, "a").acked(1, "a").acked(0, "b");
+        tale.finds(
+            Order,
+            "H4",
+            "client 3 sent \"a\" before \"b\", and was told that they stand at orders-0 offsets 1 and 0",
+        );
+        let mut tale = Tale::new();
+        tale.stands(0, "b").stands(1, "a").acked_by(1, "a", -1, false).acked_by(0, "b", -1, false);
+        tale.passes(Order);
+    }
+
+    #[test]
+    fn a_consumer_that_goes_back_is_found() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 1, "v-1").read(1, 1, "v-1");
+        tale.finds(Order, "H4", "it went back");
+    }
+
+    #[test]
+    fn a_consumer_that_skips_is_found() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").read(1, 2, "v-2");
+        tale.finds(Order, "H4", "it passed over offset 1, which is still there");
+        // What was removed before it came there cannot be read.
+        tale.starts(2).passes(Order);
+    }
+
+    #[test]
+    fn a_final_read_with_a_gap_or_a_step_back_is_found() {
+        Tale::of_three().without(1).finds(Order, "H4", "the final read of orders-0 passed over offset 1");
+        let mut tale = Tale::of_three();
+        tale.stands(2, "v-2");
+        tale.finds(Order, "H4", "found offset 2 where 3 is next");
+        let mut tale = Tale::of_three();
+        tale.partition().config.insert("cleanup.policy".into(), "compact".into());
+        tale.without(1).passes(Order);
+        let mut tale = Tale::of_three();
+        tale.partition().end = Offset(4);
+        tale.finds(Order, "H4", "passed over offset 3");
+    }
+
+    #[test]
+    fn what_a_lying_disk_lost_may_be_passed_over() {
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").read(1, 2, "v-2").without(1).lie();
+        tale.finds(Order, "H4", "passed over offset 1");
+        tale.tell(Event::Damaged { log: LOG, from: Offset(1), to: Offset(2) }).passes(Order);
+        let mut tale = Tale::of_three();
+        tale.acked(1, "again").lie().finds(Order, "H4", "offsets 2 and 1");
+        tale.tell(Event::Damaged { log: LOG, from: Offset(1), to: Offset(3) }).passes(Order);
+        tale.sent("open", Outcome::Unknown("timeout".into())).passes(Order);
+    }
+}

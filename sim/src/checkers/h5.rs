@@ -110,3 +110,49 @@ impl Checker for NothingTwice {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{Stage, Tale};
+    use super::NothingTwice;
+
+    fn stage() -> Stage {
+        let mut stage = Stage::new(NothingTwice::default());
+        stage.produce(0, 4, (1, 0, 0)).produce(5, 5, (1, 0, 5)).synced(6);
+        stage
+    }
+
+    #[test]
+    fn sequences_that_go_on_pass() {
+        stage()
+            .produce(6, 6, (1, 0, 6))
+            .produce(7, 7, (1, 1, 0))
+            .produce(8, 8, (2, 0, 0))
+            .append(9, 9)
+            .passes();
+    }
+
+    #[test]
+    fn a_sequence_that_stands_twice_is_found() {
+        stage().produce(6, 6, (1, 0, 5)).finds("H5", "they stand already at offset 5");
+        stage().produce(6, 7, (1, 0, 4)).finds("H5", "sequences 4 to 5 of producer 1, epoch 0");
+        stage().crash().recovered(0, 6, 6).produce(6, 6, (1, 0, 5)).finds("H5", "offset 6");
+    }
+
+    #[test]
+    fn what_was_cut_off_or_removed_may_come_again() {
+        stage().truncated(5).produce(5, 5, (1, 0, 5)).passes();
+        stage().crash().recovered(0, 5, 5).produce(5, 5, (1, 0, 5)).passes();
+        stage().log_start(6).produce(6, 10, (1, 0, 0)).passes();
+        stage().lie().produce(6, 6, (1, 0, 5)).passes();
+    }
+
+    #[test]
+    fn a_value_that_stands_twice_is_found_for_idempotent_producers() {
+        Tale::of_three().passes(NothingTwice::default());
+        let told = "it stands at orders-0 offset 1 and at orders-0 offset 3";
+        Tale::of_three().stands(3, "v-1").finds(NothingTwice::default(), "H5", told);
+        let mut tale = Tale::new();
+        tale.acked_by(0, "a", -1, false).stands(0, "a").stands(1, "a").passes(NothingTwice::default());
+    }
+}

@@ -153,3 +153,6 @@ fn told(found: Option<(Offset, Timestamp)>) -> String {
         Some((offset, timestamp)) => format!("offset {offset} of {timestamp}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

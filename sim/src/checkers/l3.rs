@@ -87,3 +87,42 @@ fn what(entry: &Entry) -> String {
         Op::AlterConfigs { topic, .. } => format!("configure the topic {topic}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::Tale;
+    use super::Resolution;
+    use crate::history::Outcome;
+
+    #[test]
+    fn a_run_that_ends_passes() {
+        let mut tale = Tale::of_three();
+        tale.sent("open", Outcome::Unknown("timeout".into())).passes(Resolution);
+        tale.state.healed = Some(tale.now());
+        tale.sent("early", Outcome::Unknown("timeout".into())).acked(3, "after").passes(Resolution);
+    }
+
+    #[test]
+    fn an_operation_that_never_ends_is_found() {
+        let mut tale = Tale::of_three();
+        let op = tale.send("slow", Outcome::Open);
+        let began = tale.now();
+        tale.history.begin(5, began, op);
+        tale.finds(
+            Resolution,
+            "L3",
+            "client 5 began at 8.000 s to send \"slow\" to orders; that never ended",
+        );
+        Tale::of_three().sent("slow", Outcome::Open).finds(Resolution, "L3", "that never ended");
+    }
+
+    #[test]
+    fn a_partition_that_takes_nothing_after_healing_is_found() {
+        let mut tale = Tale::of_three();
+        tale.state.healed = Some(tale.now());
+        tale.finds(Resolution, "L3", "no record was taken since");
+        tale.sent("probe", Outcome::Unknown("timeout".into()));
+        tale.finds(Resolution, "L3", "orders-0 still takes no records; client 3 sent \"probe\": timeout");
+        tale.acked(3, "after").passes(Resolution);
+    }
+}

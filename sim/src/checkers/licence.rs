@@ -10,6 +10,7 @@ use super::index::Place;
 use crate::executor::EPOCH_MS;
 use crate::history::{Op, Outcome};
 use highwater_types::{Instant, LogId, Offset, Timestamp};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// What a record takes beside its key and value, at most: its own fields, and a batch header of its own.
@@ -30,8 +31,33 @@ pub enum Licence {
     None,
 }
 
-/// One setting of a topic: since when it may have held, and what it says.
-type Setting<'a> = (Instant, &'a [(String, String)]);
+/// What a request may have set of a topic's configuration.
+struct Setting<'a> {
+    /// Since when it may have held.
+    began: Instant,
+    /// Whether it made the topic, so that the brokers' defaults never held for what it says.
+    creates: bool,
+    pairs: &'a [(String, String)],
+}
+
+impl<'a> Setting<'a> {
+    fn of(&self, key: &str) -> Option<&'a str> {
+        self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+}
+
+/// What retention may have been of a log at one time.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Whether it removes anything.
+    deletes: bool,
+    shortest_ms: Option<i64>,
+    smallest_bytes: Option<i64>,
+    /// Where the log ended at most.
+    end: Offset,
+    /// What a record took at most.
+    record_bytes: i64,
+}
 
 /// What may remove records of the topics of a run.
 pub struct Licences<'a> {
@@ -40,6 +66,8 @@ pub struct Licences<'a> {
     /// Up to which offset; those without a bound reach any.
     deleted_records: BTreeMap<Place<'a>, Offset>,
     settings: BTreeMap<&'a str, Vec<Setting<'a>>>,
+    /// What retention may have been when something was removed: many records go at once.
+    bounds: RefCell<BTreeMap<(LogId, Instant), Bounds>>,
     /// The largest record that was sent to each topic, in bytes.
     largest: BTreeMap<&'a str, i64>,
 }
@@ -51,6 +79,7 @@ impl<'a> Licences<'a> {
             deleted_topics: BTreeMap::new(),
             deleted_records: BTreeMap::new(),
             settings: BTreeMap::new(),
+            bounds: RefCell::default(),
             largest: BTreeMap::new(),
         };
         for entry in end.history.entries() {
@@ -67,11 +96,13 @@ impl<'a> Licences<'a> {
                     let known = licences.deleted_records.entry((topic, *partition)).or_default();
                     *known = upto.max(*known);
                 }
-                Op::CreateTopic { topic, configs, .. } => {
-                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                Op::CreateTopic { topic, configs, answer, .. } if answer.is_possible() => {
+                    let setting = Setting { began: entry.began, creates: true, pairs: configs };
+                    licences.settings.entry(topic).or_default().push(setting);
                 }
                 Op::AlterConfigs { topic, configs, answer } if answer.is_possible() => {
-                    licences.settings.entry(topic).or_default().push((entry.began, configs));
+                    let setting = Setting { began: entry.began, creates: false, pairs: configs };
+                    licences.settings.entry(topic).or_default().push(setting);
                 }
                 _ => {}
             }
@@ -101,14 +132,14 @@ impl<'a> Licences<'a> {
         let (at, ahead_ms) = removals
             .map(|(node, removal)| (removal.at, self.end.ghost.wall_ahead_ms(node)))
             .min_by_key(|&(at, _)| at)
-            .unwrap_or((self.end.now(), 0));
-        let policies = self.values(place.0, "cleanup.policy", "delete", at);
-        if !policies.iter().any(|policy| policy.contains("delete")) {
+            .unwrap_or((self.end.now, 0));
+        let known = self.bounds.borrow().get(&(log, at)).copied();
+        let bounds = known.unwrap_or_else(|| self.bounds(place.0, log, at));
+        self.bounds.borrow_mut().insert((log, at), bounds);
+        if !bounds.deletes {
             return Licence::None;
         }
-        let by_age = self.by_age(place.0, timestamp, at, ahead_ms);
-        let by_size = self.by_size(place, log, offset, at);
-        match (by_age, by_size) {
+        match (by_age(bounds, timestamp, at, ahead_ms), by_size(bounds, offset)) {
             (Licence::Granted, _) | (_, Licence::Granted) => Licence::Granted,
             (Licence::TooEarly(age), Licence::TooEarly(size)) => {
                 Licence::TooEarly(format!("{age}, and {size}"))
@@ -117,47 +148,26 @@ impl<'a> Licences<'a> {
         }
     }
 
-    fn by_age(&self, topic: &str, timestamp: Timestamp, at: Instant, ahead_ms: i64) -> Licence {
-        let ages = numbers(&self.values(topic, "retention.ms", DEFAULT_RETENTION_MS, at));
-        let Some(shortest) = ages.into_iter().min() else { return Licence::None };
-        let elapsed_ms = (at.0 / 1_000_000) as i64;
-        // Clocks drift by up to a thousandth.
-        let wall = EPOCH_MS + elapsed_ms + ahead_ms + CLOCK_TOLERANCE_MS + elapsed_ms / 500;
-        if timestamp.0 < wall.saturating_sub(shortest) {
-            return Licence::Granted;
+    fn bounds(&self, topic: &str, log: LogId, at: Instant) -> Bounds {
+        let policies = self.values(topic, "cleanup.policy", "delete", at);
+        let ends = self.end.ghost.copies(log).map(|(_, copy)| copy.farthest);
+        Bounds {
+            deletes: policies.iter().any(|policy| policy.contains("delete")),
+            shortest_ms: smallest(&self.values(topic, "retention.ms", DEFAULT_RETENTION_MS, at)),
+            smallest_bytes: smallest(&self.values(topic, "retention.bytes", "-1", at)),
+            end: ends.max().unwrap_or_default(),
+            record_bytes: self.largest.get(topic).copied().unwrap_or_default() + RECORD_OVERHEAD_BYTES,
         }
-        let age = EPOCH_MS + elapsed_ms - timestamp.0;
-        Licence::TooEarly(format!("its timestamp was {age} ms old, retention.ms was never below {shortest}"))
-    }
-
-    fn by_size(&self, place: Place<'_>, log: LogId, offset: Offset, at: Instant) -> Licence {
-        let sizes = numbers(&self.values(place.0, "retention.bytes", "-1", at));
-        let Some(smallest) = sizes.into_iter().min() else { return Licence::None };
-        let ends = self.end.ghost.copies(log).map(|(_, copy)| copy.farthest.0);
-        let end = ends.max().unwrap_or_default();
-        let largest = self.largest.get(place.0).copied().unwrap_or_default() + RECORD_OVERHEAD_BYTES;
-        let behind = (end - offset.0).saturating_mul(largest);
-        if behind >= smallest {
-            return Licence::Granted;
-        }
-        Licence::TooEarly(format!(
-            "at most {behind} bytes stood behind it, retention.bytes was never below {smallest}"
-        ))
     }
 
     /// Every value that a key of a topic may have had until then.
     fn values(&self, topic: &str, key: &str, default: &str, until: Instant) -> Vec<String> {
         let settings = self.settings.get(topic).map(Vec::as_slice).unwrap_or_default();
-        let set = |pairs: &&'a [(String, String)]| {
-            pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-        };
-        let mut values: Vec<String> = settings
-            .iter()
-            .filter(|(began, _)| *began <= until)
-            .filter_map(|(_, pairs)| set(pairs).cloned())
-            .collect();
+        let held = settings.iter().filter(|setting| setting.began <= until);
+        let mut values: Vec<String> = held.filter_map(|setting| setting.of(key).map(str::to_owned)).collect();
         // Without a word at its creation, a topic follows the brokers, as do others that nobody configured.
-        let created = settings.first().is_some_and(|(_, pairs)| set(pairs).is_some());
+        let mut creations = settings.iter().filter(|setting| setting.creates).peekable();
+        let created = creations.peek().is_some() && creations.all(|setting| setting.of(key).is_some());
         if !created || values.iter().any(String::is_empty) {
             values.push(self.follows(topic, key).unwrap_or(default).to_owned());
         }
@@ -171,15 +181,38 @@ impl<'a> Licences<'a> {
         partitions.sort_by_key(|((name, _), _)| name != topic);
         let unset = partitions.into_iter().find(|((name, _), _)| {
             let settings = self.settings.get(&**name).map(Vec::as_slice).unwrap_or_default();
-            !settings.iter().any(|(_, pairs)| pairs.iter().any(|(set, _)| set == key))
+            !settings.iter().any(|setting| setting.of(key).is_some())
         });
         unset.and_then(|(_, partition)| partition.config.get(key)).map(String::as_str)
     }
 }
 
-/// Those that are bounds; -1 is none.
-fn numbers(values: &[String]) -> Vec<i64> {
-    values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).collect()
+fn by_age(bounds: Bounds, timestamp: Timestamp, at: Instant, ahead_ms: i64) -> Licence {
+    let Some(shortest) = bounds.shortest_ms else { return Licence::None };
+    let elapsed_ms = (at.0 / 1_000_000) as i64;
+    // Clocks drift by up to a thousandth, each in its own direction.
+    let wall = EPOCH_MS + elapsed_ms + ahead_ms + CLOCK_TOLERANCE_MS + elapsed_ms / 500;
+    if timestamp.0 < wall.saturating_sub(shortest) {
+        return Licence::Granted;
+    }
+    let age = EPOCH_MS + elapsed_ms - timestamp.0;
+    Licence::TooEarly(format!("its timestamp was {age} ms old, retention.ms was never below {shortest}"))
+}
+
+fn by_size(bounds: Bounds, offset: Offset) -> Licence {
+    let Some(smallest) = bounds.smallest_bytes else { return Licence::None };
+    let behind = (bounds.end.0 - offset.0).saturating_mul(bounds.record_bytes);
+    if behind >= smallest {
+        return Licence::Granted;
+    }
+    Licence::TooEarly(format!(
+        "at most {behind} bytes stood behind it, retention.bytes was never below {smallest}"
+    ))
+}
+
+/// The smallest bound; -1 is none.
+fn smallest(values: &[String]) -> Option<i64> {
+    values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).min()
 }
 
 /// Whether every copy of a log that lost an offset said so.

@@ -117,18 +117,16 @@ pub struct End<'a> {
     pub regime: Regime,
     /// The history, sorted.
     pub index: Index<'a>,
+    /// When the final read was made, or no earlier than the last operation.
+    pub now: Instant,
 }
 
 impl<'a> End<'a> {
     /// The end of a run.
     pub fn new(history: &'a History, state: &'a FinalState, ghost: &'a Ghost, regime: Regime) -> Self {
-        Self { history, state, ghost, regime, index: Index::new(history) }
-    }
-
-    /// When the final read was made, or no earlier than the last operation.
-    pub fn now(&self) -> Instant {
-        let entries = self.history.entries().iter();
-        entries.filter_map(|entry| entry.ended).fold(self.state.at, Instant::max)
+        let ended = history.entries().iter().filter_map(|entry| entry.ended);
+        let now = ended.fold(state.at, Instant::max);
+        Self { history, state, ghost, regime, index: Index::new(history), now }
     }
 
     /// Whether nothing at all may be lost. Otherwise what was reported may.
@@ -166,13 +164,22 @@ pub struct Checkers {
 impl Checkers {
     /// Every checker that there is, for brokers that acknowledge what is on disk.
     pub fn all(regime: Regime) -> Self {
+        Self::for_brokers(regime, true)
+    }
+
+    /// Every checker, for brokers that acknowledge what is in page caches, in a run without power losses.
+    pub fn cached(regime: Regime) -> Self {
+        Self::for_brokers(regime, false)
+    }
+
+    fn for_brokers(regime: Regime, durable: bool) -> Self {
         Self::with(
             regime,
             vec![
                 Box::new(s8::Bounds),
                 Box::new(s9::WrittenOnce::default()),
                 Box::new(s10::Recovery::default()),
-                Box::new(s14::Acknowledgements::new(true)),
+                Box::new(s14::Acknowledgements::new(durable)),
                 Box::new(h1::NothingLost),
                 Box::new(h2::Agreement),
                 Box::new(h3::NothingUnsent),
@@ -214,6 +221,9 @@ impl Checkers {
             checker.hear(&seen)?;
         }
         self.ghost.take(node, now, event);
+        if let Event::Recovered { log, .. } = event {
+            self.ghost.learn(node, now, *log, disk);
+        }
         Ok(())
     }
 

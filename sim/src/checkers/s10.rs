@@ -35,7 +35,11 @@ impl Checker for Recovery {
                 self.proved(seen, log, end);
                 let syncs = self.syncs.entry((seen.node, log)).or_default();
                 *syncs += 1;
-                if *syncs % SYNCS_PER_FOLD == 0 { fold(seen, log, seen.replica().start, end) } else { Ok(()) }
+                if syncs.is_multiple_of(SYNCS_PER_FOLD) {
+                    fold(seen, log, seen.replica().start, end)
+                } else {
+                    Ok(())
+                }
             }
             Event::Truncated { log, end } => {
                 self.proved(seen, log, end);

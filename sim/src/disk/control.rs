@@ -206,7 +206,7 @@ impl SimDisk {
         self.shared.lock().state.durable_names(dir)
     }
 
-    /// The durable bytes of one file, from a position to its durable end; None if a power loss would leave no such file.
+    /// The durable bytes of one file, from a position to its durable end; None if no such file is durable.
     pub fn durable_tail(&self, path: &Path, from: u64) -> Option<Bytes> {
         let inner = self.shared.lock();
         let ino = inner.state.lookup_durable(path)?;

@@ -55,6 +55,7 @@ pub enum End {
 }
 
 type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
+type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
 
 /// A broker.
 struct Broker {
@@ -93,6 +94,7 @@ struct Inner {
     /// How long it takes an operator to restart a node one of whose logs has failed.
     repair_after: Duration,
     on_end: OnEnd,
+    on_start: OnStart,
 }
 
 /// The nodes of a run. A cheap handle.
@@ -147,6 +149,7 @@ impl Nodes {
             tally: Tally::default(),
             repair_after: Duration::from_secs(2),
             on_end: Box::new(|_, _| {}),
+            on_start: Box::new(|_, _| {}),
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -158,6 +161,11 @@ impl Nodes {
     /// Says who is told of the end of each process.
     pub fn on_end(&self, told: impl FnMut(NodeId, End) + Send + 'static) {
         self.lock().on_end = Box::new(told);
+    }
+
+    /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead.
+    pub fn on_start(&self, told: impl FnMut(NodeId, i64) + Send + 'static) {
+        self.lock().on_start = Box::new(told);
     }
 
     /// Says how long it takes until somebody restarts a node one of whose logs has failed.
@@ -252,6 +260,8 @@ impl Nodes {
             (config, broker.run, stopped)
         };
         let env = simulation.restart(node);
+        let ahead_ms = env.clock().wall().0 - env.true_time().0;
+        (self.lock().on_start)(node, ahead_ms);
         let process = serve(self.clone(), env.clone(), node, run, config, stopped);
         env.spawn("broker", process).detach();
     }

@@ -11,6 +11,9 @@ const LONGEST_CLOG: Duration = Duration::from_secs(15);
 /// Parts of paths that faults of disks single out; mostly none.
 const FILES: &[&str] = &["", "", "", ".log", ".index", ".producers"];
 
+/// What rots: mostly logs, as they are most of a disk. Without its identity a disk is not used at all any more.
+const ROTTING: &[&str] = &["/logs/", "/logs/", ".log", ".log", ".log", ".index", ".producers", "points", ""];
+
 /// What the faults of one kind are like in one seed.
 pub struct Actions<'a> {
     kind: FaultKind,
@@ -82,11 +85,11 @@ impl<'a> Actions<'a> {
             FaultKind::FullDisk => Action::FillDisk { lasting: spread(rng, 50.0, 5_000.0) },
             FaultKind::DiskStall => Action::StallDisk { lasting: spread(rng, 5.0, 5_000.0) },
             FaultKind::Eviction => Action::EvictCache,
-            FaultKind::BitRot => Action::FlipBit { file: file(rng) },
-            FaultKind::BadSector => Action::BreakSector { file: file(rng) },
-            FaultKind::LostWrite => Action::LoseWrite { file: file(rng) },
-            FaultKind::MisdirectedWrite => Action::MisdirectWrite { file: file(rng) },
-            FaultKind::FalseSync => Action::LieAboutSync { file: file(rng) },
+            FaultKind::BitRot => Action::FlipBit { file: (*pick(rng, ROTTING)).to_owned() },
+            FaultKind::BadSector => Action::BreakSector { file: (*pick(rng, ROTTING)).to_owned() },
+            FaultKind::LostWrite => Action::LoseWrite { file: (*pick(rng, ROTTING)).to_owned() },
+            FaultKind::MisdirectedWrite => Action::MisdirectWrite { file: (*pick(rng, ROTTING)).to_owned() },
+            FaultKind::FalseSync => Action::LieAboutSync { file: (*pick(rng, ROTTING)).to_owned() },
             // A partition has a target of its own: see `partition`.
             FaultKind::Reset | FaultKind::Partition => Action::Reset,
             FaultKind::Clog => {

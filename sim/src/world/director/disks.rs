@@ -10,7 +10,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(10);
 /// The most room that a disk still has when it is said to be full.
-const LAST_BYTES: u64 = 64 * 1024;
+const LAST_BYTES: u64 = 12 * 1024;
 
 impl Director {
     pub(super) async fn act_on_disk(&self, simulation: &Simulation, what: Action, targets: Vec<NodeId>) {

@@ -145,7 +145,7 @@ impl Director {
         self.release(simulation, &hops);
     }
 
-    /// The links of a fault: the one between two machines, or all of one machine. The machine that is meant comes first.
+    /// The links of a fault: the one between two machines, or all of each. The machine that is meant comes first.
     fn pairs(&self, ends: &Ends) -> Vec<Hop> {
         match *ends.nodes {
             [one, other] if !ends.whole => vec![(one, other)],

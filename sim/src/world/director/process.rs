@@ -55,7 +55,7 @@ impl Director {
         }
     }
 
-    /// Ends processes at one instant, and starts them again after a while. Those that are down already stay as they are.
+    /// Ends processes at one instant, and starts them again after a while. Those that are down already stay so.
     async fn kill_for(&self, simulation: &Simulation, targets: &[NodeId], death: Death, down: Duration) {
         let killed: Vec<NodeId> =
             targets.iter().copied().filter(|&node| self.kill(simulation, node, death)).collect();
@@ -144,8 +144,9 @@ impl Director {
         self.revive(simulation, node);
     }
 
+    /// Stops a node in order and starts it again. It counts as down only once it has stopped: until then it can crash.
     async fn restart(&self, simulation: &Simulation, node: NodeId, down: Duration) {
-        if !self.lock().held.insert(node) {
+        if self.lock().held.contains(&node) {
             return;
         }
         simulation.note(&format!("{} is restarted", self.name(node)));
@@ -159,12 +160,15 @@ impl Director {
             })
             .await
         };
-        if !stopped {
+        let is_down = if stopped {
+            self.lock().held.insert(node)
+        } else {
             simulation.note(&format!("{} does not stop, and is killed", self.name(node)));
-            self.lock().held.remove(&node);
-            self.kill(simulation, node, Death::Crash);
+            self.kill(simulation, node, Death::Crash)
+        };
+        if is_down {
+            simulation.sleep(down).await;
+            self.revive(simulation, node);
         }
-        simulation.sleep(down).await;
-        self.revive(simulation, node);
     }
 }

@@ -1,6 +1,6 @@
-//! Small synthetic event sequences and histories for the tests of checkers.
+//! A log on one or two nodes, told of event by event.
 
-use super::{Checker, Checkers, Regime};
+use super::super::{Checker, Checkers, Regime};
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use bytes::Bytes;

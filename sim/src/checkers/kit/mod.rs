@@ -1,0 +1,7 @@
+//! Small synthetic event sequences and histories for the tests of checkers.
+
+mod stage;
+mod tale;
+
+pub use stage::{LOG, Stage};
+pub use tale::{Tale, alter, delete_records, time};

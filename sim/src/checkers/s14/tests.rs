@@ -1,0 +1,69 @@
+//! A test per clause, and for what is not promised.
+
+use super::super::kit::Stage;
+use super::Acknowledgements;
+
+fn stage() -> Stage {
+    let mut stage = Stage::new(Acknowledgements::new(true));
+    stage.write(0, 4).sync_disk().synced(5).watermark(5);
+    stage
+}
+
+#[test]
+fn what_is_on_disk_may_be_acknowledged() {
+    let mut stage = stage();
+    stage.acknowledged(0, 4).write(5, 5).write(6, 8).sync_disk().synced(9).watermark(9);
+    stage.acknowledged(6, 8).acknowledged(5, 5).acknowledged(0, 4);
+    stage.roll(9).write(9, 9).sync_disk().synced(10).watermark(10).acknowledged(9, 9);
+    stage.crash().recovered(0, 10, 10).acknowledged(9, 9).acknowledged(0, 4).passes();
+}
+
+#[test]
+fn what_lies_above_the_watermark_is_found() {
+    stage().write(5, 6).sync_disk().synced(7).acknowledged(5, 6).finds("S14", "the high watermark is 5");
+}
+
+#[test]
+fn what_was_not_appended_is_found() {
+    stage().acknowledged(0, 3).finds("S14", "no such batch was appended");
+    stage().acknowledged(1, 4).finds("S14", "no such batch was appended");
+}
+
+#[test]
+fn a_sync_that_is_told_and_did_not_happen_is_found() {
+    let lost = "a power loss now would lose them";
+    stage().write(5, 6).synced(7).watermark(7).acknowledged(5, 6).finds("S14", lost);
+    stage().acknowledged(0, 4).write(5, 6).synced(7).watermark(7).acknowledged(5, 6).finds("S14", lost);
+    let mut stage = Stage::new(Acknowledgements::new(true));
+    stage.write(0, 4).synced(5).watermark(5).acknowledged(0, 4).finds("S14", lost);
+}
+
+#[test]
+fn a_new_segment_without_a_durable_name_is_found() {
+    let mut stage = stage();
+    stage.acknowledged(0, 4).roll(5).write(5, 6).sync_data().synced(7).watermark(7).acknowledged(5, 6);
+    stage.finds("S14", "a power loss now would lose them");
+}
+
+#[test]
+fn other_bytes_than_those_that_were_appended_are_found() {
+    let mut stage = stage();
+    stage.write_otherwise(5, 6).sync_disk().synced(7).watermark(7).acknowledged(5, 6);
+    stage.finds("S14", "a power loss now would lose them");
+}
+
+#[test]
+fn a_sync_of_a_failed_log_is_found() {
+    stage().write(5, 6).poisoned().sync_disk().synced(7).finds("S14", "a log that had failed");
+    stage().write(5, 6).poisoned().crash().recovered(0, 5, 5).write(5, 6).sync_disk().synced(7).passes();
+}
+
+#[test]
+fn what_is_not_promised_is_not_asked_for() {
+    stage().write(5, 6).lie().synced(7).watermark(7).acknowledged(5, 6).passes();
+    stage().topic_deleted().acknowledged(5, 6).passes();
+    stage().write(5, 6).acknowledged_by_one(5, 6).passes();
+    stage().log_start(5).acknowledged(0, 4).passes();
+    let mut cached = Stage::new(Acknowledgements::new(false));
+    cached.write(0, 4).watermark(5).acknowledged(0, 4).passes();
+}
