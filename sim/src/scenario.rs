@@ -1,6 +1,6 @@
 //! Scenario files, as they lie in folders. What they say is read by `highwater_faults`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use highwater_faults::ScenarioFile;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,34 @@ pub fn read(path: &Path) -> Result<ScenarioFile> {
     Ok(ScenarioFile::parse(&text, &path.to_string_lossy())?)
 }
 
-/// Reads a file, or all files of a folder by name.
-pub fn read_all(path: &Path) -> Result<Vec<ScenarioFile>> {
+/// A scenario, and the file that it was read from.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub file: ScenarioFile,
+}
+
+/// Reads files, and all files of folders by name.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Found>> {
+    let mut all: Vec<Found> = Vec::new();
+    for path in paths {
+        for path in files(path)? {
+            let file = read(&path)?;
+            let twin = all.iter().find(|found| found.file.name() == file.name());
+            if let Some(twin) = twin {
+                bail!("{} and {} have the same name", twin.path.display(), path.display());
+            }
+            all.push(Found { path, file });
+        }
+    }
+    Ok(all)
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_file() {
-        return Ok(vec![read(path)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
     let mut paths: Vec<PathBuf> =
@@ -21,7 +45,7 @@ pub fn read_all(path: &Path) -> Result<Vec<ScenarioFile>> {
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     paths.sort();
     ensure!(!paths.is_empty(), "{} has no scenarios", path.display());
-    paths.iter().map(|path| read(path)).collect()
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -32,7 +56,7 @@ mod tests {
     fn the_scenarios_of_the_repository_can_be_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         for (part, least) in [("fast", 8), ("slow", 1)] {
-            let scenarios = read_all(&folder.join(part)).unwrap();
+            let scenarios = read_all(&[folder.join(part)]).unwrap();
             assert!(scenarios.len() >= least, "{part} has {} scenarios", scenarios.len());
         }
     }

@@ -21,7 +21,7 @@ fn number(variable: &str, default: u64) -> u64 {
 fn check(name: &str) {
     let seeds = number("HIGHWATER_SIM_HISTORIES", 500);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fast").join(name);
-    let scenarios = [scenario::read(&path).unwrap()];
+    let scenarios = scenario::read_all(&[path]).unwrap();
     let campaign = Campaign {
         scenarios: &scenarios,
         how: How::default(),

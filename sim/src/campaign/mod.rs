@@ -7,6 +7,7 @@ pub use summary::{Diverged, Failed, ScenarioSummary, Summary};
 
 use crate::logs::exhaustive;
 use crate::run::{How, Run};
+use crate::scenario::Found;
 use highwater_faults::ScenarioFile;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Which seeds are run.
 pub struct Campaign<'a> {
     /// The scenarios, which take turns.
-    pub scenarios: &'a [ScenarioFile],
+    pub scenarios: &'a [Found],
     /// How they are run.
     pub how: How,
     /// The first seed of each scenario.
@@ -84,7 +85,7 @@ impl Campaign<'_> {
 
     fn place(&self, number: u64) -> (&ScenarioFile, u64) {
         let count = self.scenarios.len() as u64;
-        (&self.scenarios[(number % count) as usize], self.first_seed.wrapping_add(number / count))
+        (&self.scenarios[(number % count) as usize].file, self.first_seed.wrapping_add(number / count))
     }
 
     fn one(&self, number: u64) -> Done {

@@ -2,6 +2,7 @@
 
 use crate::executor::Failure;
 use crate::run::Run;
+use crate::scenario::Found;
 use highwater_faults::ScenarioFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -96,8 +97,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(files: &[ScenarioFile], asked: u64) -> Self {
-        let scenario = |file: &ScenarioFile| ScenarioSummary {
+    pub(super) fn new(scenarios: &[Found], asked: u64) -> Self {
+        let scenario = |Found { file, .. }: &Found| ScenarioSummary {
             name: file.name().to_owned(),
             wanted: match file {
                 ScenarioFile::Cluster(scenario) => scenario.expect.reach.iter().cloned().collect(),
@@ -105,7 +106,7 @@ impl Summary {
             },
             ..ScenarioSummary::default()
         };
-        Self { asked, scenarios: files.iter().map(scenario).collect(), ..Self::default() }
+        Self { asked, scenarios: scenarios.iter().map(scenario).collect(), ..Self::default() }
     }
 
     pub(super) fn add(&mut self, number: u64, run: Run, took: Duration) {

@@ -4,11 +4,12 @@ use super::{Engine, activate, mutant_option};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use highwater_sim::campaign::{Campaign, Failed, Summary};
+use highwater_sim::junit;
 use highwater_sim::run::How;
-use highwater_sim::{junit, scenario};
+use highwater_sim::scenario::{self, Found};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,8 +23,9 @@ const EVENTS: usize = 30;
   highwater-sim run scenarios/fast --seeds 200
   highwater-sim run scenarios/fast/power.toml --first-seed 1000 --time-budget 10m --junit results.xml")]
 pub struct Run {
-    /// A scenario file, or a folder of them
-    path: PathBuf,
+    /// Scenario files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// How many seeds, over all scenarios, which take turns
     #[arg(long, default_value_t = 200)]
     seeds: u64,
@@ -72,7 +74,7 @@ fn duration(text: &str) -> Result<Duration> {
 impl Run {
     pub fn execute(self) -> Result<ExitCode> {
         activate(self.mutant.as_deref())?;
-        let scenarios = scenario::read_all(&self.path)?;
+        let scenarios = scenario::read_all(&self.paths)?;
         let stop = Arc::new(AtomicBool::new(false));
         // The first interrupt ends the campaign in order; a second one ends the process.
         signal_hook::flag::register_conditional_shutdown(
@@ -100,17 +102,17 @@ impl Run {
             bar.inc(1);
         });
         bar.finish_and_clear();
-        self.tell(&summary);
+        self.tell(&summary, &scenarios);
         if let Some(path) = &self.junit {
             std::fs::write(path, junit::render(&summary)).with_context(|| path.display().to_string())?;
         }
         Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn tell(&self, summary: &Summary) {
+    fn tell(&self, summary: &Summary, scenarios: &[Found]) {
         for (number, failed) in summary.failed.iter().enumerate() {
             if number < self.details {
-                println!("{}\n", self.report(failed));
+                println!("{}\n", self.report(failed, scenarios));
             } else {
                 println!("{}", failed.headline());
             }
@@ -122,27 +124,21 @@ impl Run {
             );
         }
         if let (Some(id), Some(first)) = (&self.mutant, summary.failed.first()) {
-            let rate = 100.0 * summary.failed.len() as f64 / summary.runs() as f64;
-            println!(
-                "planted bug {id}: first killed by run {} ({}), kill rate {rate:.1} %",
-                first.number + 1,
-                first.failure.property()
-            );
+            let runs: Vec<String> =
+                summary.failed.iter().map(|failed| (failed.number + 1).to_string()).collect();
+            println!("planted bug {id}: killed by runs {} ({})", runs.join(" "), first.failure.property());
         }
         println!("{summary}");
     }
 
-    fn report(&self, failed: &Failed) -> String {
-        let file = if self.path.is_file() {
-            self.path.clone()
-        } else {
-            self.path.join(Path::new(&failed.scenario).with_extension("toml"))
-        };
+    fn report(&self, failed: &Failed, scenarios: &[Found]) -> String {
+        let found = scenarios.iter().find(|found| found.file.name() == failed.scenario);
+        let file = found.map(|found| found.path.display().to_string()).unwrap_or_default();
         let mut shown = failed.clone();
         let hidden = shown.events.len().saturating_sub(EVENTS);
         shown.events.drain(..hidden);
         let options = self.engine.option() + &mutant_option(self.mutant.as_deref());
-        shown.report(&file.to_string_lossy(), &options)
+        shown.report(&file, &options)
     }
 }
 
