@@ -123,6 +123,8 @@ fn listen(
             None => Ok(()),
         }
     }));
+    let told = Arc::clone(checkers);
+    nodes.on_start(move |node, ahead_ms| lock(&told).node_started(node, ahead_ms));
     let checkers = Arc::clone(checkers);
     nodes.on_end(move |node, how| {
         let mut checkers = lock(&checkers);
