@@ -112,8 +112,13 @@ impl BrokerSetup {
         self.dir.join("broker.log")
     }
 
+    /// Where its data lies.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     fn config(&self) -> Result<String> {
-        let data = self.dir.join("data");
+        let data = self.data();
         let data = data.to_str().context("a path that is text")?;
         let mut config = format!("data_dir = {data:?}\n\n[listener]\nlisten = \"{}\"\n", self.listen);
         if let Some(advertised) = self.advertised {

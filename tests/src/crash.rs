@@ -5,13 +5,14 @@
 
 use crate::broker::{Broker, BrokerSetup};
 use crate::clients::Client;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Violation};
 use crate::program::Program;
 use crate::record::Record;
 use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ const LONGEST_LIFE_MS: u64 = 500;
 const EARLY_KILL: u32 = 5;
 /// How long it has lived then, at most.
 const EARLIEST_MS: u64 = 60;
+/// How many violations are shown when a producer is stuck.
+const SHOWN: usize = 10;
 
 /// What a crash test does.
 #[derive(Clone, Debug)]
@@ -70,19 +73,42 @@ impl CrashTest {
     }
 
     fn rounds(&self, setup: BrokerSetup, cache: &Path, dir: &Path) -> Result<Seen> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut broker = Broker::start(setup)?;
-        let mut reader = Program::start(READER, cache, dir, broker.address())?;
+        let mut broker = Some(Broker::start(setup)?);
+        let address = broker.as_ref().map(Broker::address).context("a broker was just started")?;
+        let mut reader = Program::start(READER, cache, dir, address)?;
         reader.create_topic(TOPIC, PARTITIONS)?;
-        let mut streams = start_streams(cache, dir, &broker)?;
+        let mut streams = start_streams(cache, dir, address)?;
         await_progress(&mut streams, &[0; 2 * PRODUCERS.len()])?;
 
+        let early_kills = match self.kill_over_and_over(&mut broker, &mut streams) {
+            Ok(early_kills) => early_kills,
+            Err(error) if broker.is_some() => return Err(error.context(post_mortem(&streams, &mut reader))),
+            Err(error) => return Err(error),
+        };
+
+        let ledgers = stop(&mut streams)?;
+        let log = reader.consume(TOPIC, PARTITIONS)?;
+        let broker = broker.context("the broker runs after the last round")?;
+        let broker = Broker::start(broker.kill()?)?;
+        let again = reader.consume(TOPIC, PARTITIONS)?;
+        if sorted(&log) != sorted(&again) {
+            bail!("the log holds something else after one more kill");
+        }
+        broker.stop()?;
+        Ok(Seen { ledgers, log, early_kills })
+    }
+
+    /// The rounds. Returns in how many of them the broker was killed while it started; without a broker, it is the
+    /// broker that failed.
+    fn kill_over_and_over(&self, running: &mut Option<Broker>, streams: &mut [Stream]) -> Result<u32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut early_kills = 0;
         for round in 1..=self.rounds {
             let started = Instant::now();
-            let before = lengths(&streams)?;
+            let before = lengths(streams)?;
+            let broker = running.take().context("a broker to kill")?;
             let setup = broker.kill().with_context(|| format!("round {round}"))?;
-            broker = Broker::start_without_waiting(setup)?;
+            let mut broker = Broker::start_without_waiting(setup)?;
             let early = round.is_multiple_of(EARLY_KILL);
             if early {
                 early_kills += 1;
@@ -91,8 +117,9 @@ impl CrashTest {
                     Broker::start_without_waiting(broker.kill().with_context(|| format!("round {round}"))?)?;
             }
             broker.wait_until_ready().with_context(|| format!("round {round}"))?;
+            *running = Some(broker);
             let ready = started.elapsed();
-            await_progress(&mut streams, &before).with_context(|| format!("round {round}"))?;
+            await_progress(streams, &before).with_context(|| format!("round {round}"))?;
             let progress = started.elapsed();
             thread::sleep(Duration::from_millis(rng.random_range(0..LONGEST_LIFE_MS)));
             println!(
@@ -103,27 +130,39 @@ impl CrashTest {
                 started.elapsed().as_millis()
             );
         }
-
-        let ledgers = stop(&mut streams)?;
-        let log = reader.consume(TOPIC, PARTITIONS)?;
-        let broker = Broker::start(broker.kill()?)?;
-        let again = reader.consume(TOPIC, PARTITIONS)?;
-        if sorted(&log) != sorted(&again) {
-            bail!("the log holds something else after one more kill");
-        }
-        broker.stop()?;
-        Ok(Seen { ledgers, log, early_kills })
+        Ok(early_kills)
     }
 }
 
-fn start_streams(cache: &Path, dir: &Path, broker: &Broker) -> Result<Vec<Stream>> {
+/// What is lost by the time that a producer is stuck. A producer whose acknowledged batches are gone is told that its
+/// next ones are out of order, and gives up: that alone would not say why.
+fn post_mortem(streams: &[Stream], reader: &mut Program) -> String {
+    let mut look = || -> Result<Vec<Violation>> {
+        // First what was acknowledged, then the log: in the meantime it may only grow.
+        let ledgers = streams
+            .iter()
+            .map(|stream| ledger::read(&stream.outcomes, &stream.name, stream.idempotent, i64::MAX))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(ledger::verify(&ledgers, &reader.consume(TOPIC, PARTITIONS)?))
+    };
+    match look() {
+        Ok(violations) if violations.is_empty() => "nothing that was acknowledged is lost so far".to_owned(),
+        Ok(violations) => {
+            let shown: Vec<String> = violations.iter().take(SHOWN).map(ToString::to_string).collect();
+            format!("{} violations so far, among them\n{}\n", violations.len(), shown.join("\n"))
+        }
+        Err(error) => format!("what was acknowledged could not be checked: {error:#}"),
+    }
+}
+
+fn start_streams(cache: &Path, dir: &Path, address: SocketAddr) -> Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for client in PRODUCERS {
         for (idempotent, mode) in [(true, "idempotent"), (false, "plain")] {
             let name = format!("{client}-{mode}");
             let dir = dir.join(&name);
             fs::create_dir_all(&dir)?;
-            let mut program = Program::start(client, cache, &dir, broker.address())?;
+            let mut program = Program::start(client, cache, &dir, address)?;
             let outcomes = program.stream(TOPIC, PARTITIONS, idempotent, &name)?;
             streams.push(Stream { program, name, idempotent, outcomes });
         }

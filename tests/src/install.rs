@@ -1,7 +1,7 @@
 //! Installs the stock clients, each pinned, into the target folder.
 //!
-//! What must be there already: Python with venv, Java with Maven, Go, Node with npm, kcat. `.ci/run` installs what is
-//! missing of that; here it is only asked for.
+//! What must be there already: Python with venv, Java with Maven, Go, Node with npm. kcat is the client that is a
+//! package of the system; where it is missing and the system lets us, it is installed there.
 
 use crate::process;
 use crate::workspace::package_dir;
@@ -28,7 +28,7 @@ fn folder(client: &str) -> Result<&'static str> {
 /// Installs a client, unless it is there just so.
 pub fn install(client: &str, cache: &Path) -> Result<()> {
     if client == "kcat" {
-        return present("kcat", "-V");
+        return kcat();
     }
     let folder = folder(client)?;
     let from = package_dir().join("clients").join(folder);
@@ -105,13 +105,24 @@ fn sources(dir: &Path) -> Result<Vec<u8>> {
     Ok(sources)
 }
 
-fn present(program: &str, version: &str) -> Result<()> {
-    let tried = Command::new(program).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match tried {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => bail!("{program} {version} ended with {status}"),
-        Err(error) => bail!("{program} is needed and cannot be started: {error}"),
+fn kcat() -> Result<()> {
+    if is_there("kcat", "-V") {
+        return Ok(());
     }
+    if !rustix::process::geteuid().is_root() || !is_there("apt-get", "--version") {
+        bail!("kcat is needed and is not installed: it is the package `kcat` of most systems");
+    }
+    for arguments in [&["update", "-q"][..], &["install", "-qy", "--no-install-recommends", "kcat"]] {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        process::run(apt, &format!("installing kcat: apt-get {}", arguments[0]))?;
+    }
+    if is_there("kcat", "-V") { Ok(()) } else { bail!("kcat was installed and cannot be started") }
+}
+
+fn is_there(program: &str, version: &str) -> bool {
+    let tried = Command::new(program).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
 }
 
 fn python(from: &Path, to: &Path) -> Result<()> {

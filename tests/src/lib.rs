@@ -19,6 +19,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod record;
+pub mod stored;
 pub mod suite;
 pub mod workload;
 pub mod workspace;

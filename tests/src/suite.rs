@@ -5,6 +5,7 @@ use crate::clients::{self, Client, NoOffset, Profile, READER, Sending, Spec};
 use crate::compare::{self, Timestamps};
 use crate::proxy::{CUT_PREFIX, Proxy};
 use crate::record::Record;
+use crate::stored::{self, Share};
 use crate::workload::{self, PARTITIONS};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
@@ -80,6 +81,8 @@ struct Trial<'a> {
     broker: Option<Broker>,
     started_ms: i64,
     topic: String,
+    /// How the records of the topic were sent.
+    shares: Vec<Share>,
 }
 
 impl<'a> Trial<'a> {
@@ -95,7 +98,7 @@ impl<'a> Trial<'a> {
         let reader = if profile.consumes { None } else { Some(start(READER)?) };
         let started_ms = now_ms()?;
         let topic = format!("text-{}-{started_ms}", profile.name);
-        Ok(Self { suite, profile, client, reader, proxy, broker, started_ms, topic })
+        Ok(Self { suite, profile, client, reader, proxy, broker, started_ms, topic, shares: Vec::new() })
     }
 
     fn all(&mut self) -> Result<()> {
@@ -131,7 +134,14 @@ impl<'a> Trial<'a> {
             self.client.produce(&topic, &sending, &records)?;
             let mode = if sending.idempotent { "idempotent" } else { "plain" };
             self.step(&format!("sent {} records, codec {codec}, {mode}", records.len()), started);
+            let before = ends(&sent);
             sent.extend(records);
+            let offsets = ends(&sent).into_iter().map(|(partition, end)| {
+                let start = before.get(&partition).copied().unwrap_or(0);
+                (partition, start..end)
+            });
+            let codec = if self.profile.left_out.contains(codec) { "none" } else { *codec };
+            self.shares.push(Share { codec, idempotent: sending.idempotent, offsets: offsets.collect() });
         }
         let started = Instant::now();
         let read = self.read(&topic)?;
@@ -284,11 +294,15 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// The broker is asked to end, and started again: all that there was is there.
+    /// The broker is asked to end, and started again: all that there was is there. In between, what lies on its disk
+    /// tells how it was sent.
     fn restart(&mut self, sent: &[Record]) -> Result<()> {
         let Some(broker) = self.broker.take() else { return Ok(()) };
         let started = Instant::now();
-        self.broker = Some(Broker::start(broker.stop()?)?);
+        let topic_id = stored::topic_id(broker.setup(), &self.topic)?;
+        let setup = broker.stop()?;
+        stored::check(&stored::batches(&setup, &topic_id)?, &self.shares).context("on the broker's disk")?;
+        self.broker = Some(Broker::start(setup)?);
         // librdkafka forgets the brokers once all are gone, and finds them again when it asks for the topics.
         let topic = self.topic.clone();
         self.await_topic(&topic, true)?;
@@ -301,9 +315,18 @@ impl<'a> Trial<'a> {
         let read = self.read(&topic)?;
         compare::same(sent, &read, &starts, &self.timestamps()?)
             .map_err(|difference| anyhow!("after a restart: {difference}"))?;
-        self.step("restarted the broker, all is there", started);
+        self.step("all was sent as it should be; restarted the broker, all is there", started);
         Ok(())
     }
+}
+
+/// Where partitions end that hold these records.
+fn ends(records: &[Record]) -> BTreeMap<i32, i64> {
+    let mut ends = BTreeMap::new();
+    for record in records {
+        *ends.entry(record.partition).or_insert(0) += 1;
+    }
+    ends
 }
 
 /// Times worth asking for: the first, the last, before, after, and some between, also such as no record has.

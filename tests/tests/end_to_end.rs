@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use highwater_tests::broker::{Broker, BrokerSetup, free_address, probe};
+use highwater_tests::broker::{AUTOMATIC_PARTITIONS, Broker, BrokerSetup, free_address, probe};
+use highwater_tests::stored;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -180,6 +181,35 @@ fn a_data_directory_serves_one_node_at_a_time() {
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("data"), "it does not say which directory: {said}");
     probe(broker.address()).unwrap();
+}
+
+/// A flipped bit on the disk is found by who looks for it, and told to who reads it.
+#[test]
+fn damage_is_found_and_said() {
+    let dir = Dir::new();
+    let broker = start(&dir);
+    highwater(broker.address(), &["produce", "rotten"], &numbered(0..100).join("\n"));
+    let id = stored::topic_id(broker.setup(), "rotten").unwrap();
+    let setup = broker.stop().unwrap();
+    let segments: Vec<_> = (0..AUTOMATIC_PARTITIONS)
+        .map(|index| setup.data().join(format!("logs/{id}-{index}/00000000000000000000.log")))
+        .collect();
+    let segment = segments.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let inspect = |dir: &Path| Command::new(BINARY).args(["log", "inspect"]).arg(dir).output().unwrap();
+    assert_eq!(inspect(&setup.data()).status.code(), Some(0));
+    let mut bytes = fs::read(segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(segment, bytes).unwrap();
+
+    let inspected = inspect(&setup.data());
+    assert_eq!(inspected.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&inspected.stdout).contains("DAMAGED"));
+    assert_eq!(inspect(&dir.0.join("data/logs")).status.code(), Some(1), "there is nothing to look at");
+    let broker = Broker::start(setup).unwrap();
+    let said = refused(broker.address(), &["consume", "rotten", "--from-beginning", "--exit-at-end"]);
+    assert!(said.contains("damaged"), "{said}");
+    broker.stop().unwrap();
 }
 
 /// Bytes that no client would send end their connection and nothing else.

@@ -18,6 +18,11 @@ impl Arguments {
         if self.0.front()?.starts_with('-') && self.0.front()?.len() > 2 { None } else { self.0.pop_front() }
     }
 
+    /// Whether help is asked for, anywhere.
+    pub fn ask_for_help(&self) -> bool {
+        self.0.iter().any(|word| word == "--help" || word == "-h")
+    }
+
     /// Takes `--name value` or `--name=value` out, if it is there.
     pub fn option<T: FromStr>(&mut self, name: &str) -> Result<Option<T>>
     where

@@ -9,28 +9,23 @@ use std::process::{Command, ExitCode};
 
 /// `cargo xtask fuzz`: the fuzz driver takes the same arguments.
 pub fn fuzz(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
-    run_built(workspace, "highwater-fuzz", "highwater-fuzz", arguments)
+    run_built(workspace, "highwater-fuzz", arguments)
 }
 
 /// `cargo xtask bench`: the driver of the comparison stands in the bench crate.
 pub fn bench(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
-    build(workspace, &["--release", "-p", "highwater-bench", "-p", "highwater", "--bins"])?;
+    build(workspace, &["highwater", "highwater-compare", "highwater-floor", "highwater-load"])?;
     run(&release_binary(workspace, "highwater-compare"), arguments.rest())
 }
 
 /// `cargo xtask crash-test`: kills the real binary over and over.
 pub fn crash_test(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
-    build(workspace, &["--release", "-p", "highwater", "--bins"])?;
-    run_built(workspace, "highwater-tests", "crash-test", arguments)
+    build(workspace, &["highwater"])?;
+    run_built(workspace, "crash-test", arguments)
 }
 
-fn run_built(
-    workspace: &Workspace,
-    package: &str,
-    binary: &str,
-    arguments: &mut Arguments,
-) -> Result<ExitCode> {
-    build(workspace, &["--release", "-p", package, "--bin", binary])?;
+fn run_built(workspace: &Workspace, binary: &str, arguments: &mut Arguments) -> Result<ExitCode> {
+    build(workspace, &[binary])?;
     run(&release_binary(workspace, binary), arguments.rest())
 }
 
@@ -45,10 +40,16 @@ pub fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-fn build(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
-    let status =
-        cargo(workspace).args(["build", "--quiet"]).args(arguments).status().context("cargo build")?;
-    ensure!(status.success(), "cargo build {}: {status}", arguments.join(" "));
+/// Builds release binaries. Named within the whole workspace: with a package alone cargo would choose other features of
+/// the crates that are shared, and compile those once more.
+fn build(workspace: &Workspace, binaries: &[&str]) -> Result<()> {
+    let mut cargo = cargo(workspace);
+    cargo.args(["build", "--quiet", "--release", "--workspace"]);
+    for binary in binaries {
+        cargo.args(["--bin", binary]);
+    }
+    let status = cargo.status().context("cargo build")?;
+    ensure!(status.success(), "building {}: {status}", binaries.join(", "));
     Ok(())
 }
 

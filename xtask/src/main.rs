@@ -41,7 +41,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &mut Arguments) -> Result<ExitCode> {
-    let Some(command) = arguments.next_word() else {
+    let helped = arguments.ask_for_help();
+    let command = arguments.next_word();
+    // The other commands start programs that explain themselves.
+    if helped && !matches!(command.as_deref(), Some("fuzz" | "bench" | "crash-test")) {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(command) = command else {
         print!("{USAGE}");
         return Ok(ExitCode::from(2));
     };
@@ -59,7 +66,7 @@ fn run(arguments: &mut Arguments) -> Result<ExitCode> {
         "mutants" => mutants::mutants(&workspace, arguments),
         "bench" => commands::bench(&workspace, arguments),
         "crash-test" => commands::crash_test(&workspace, arguments),
-        "help" | "--help" | "-h" => {
+        "help" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }

@@ -302,7 +302,12 @@ impl<E: Env> Client<E> {
                 Err(error) => last = Some(error),
             }
         }
-        let cause = last.map(|error| error.to_string()).unwrap_or_default();
+        let cause = match last {
+            // Or the address would be said twice.
+            Some(ClientError::Unreachable { cause, .. }) => cause,
+            Some(error) => error.to_string(),
+            None => String::new(),
+        };
         Err(ClientError::Unreachable { addresses: self.0.config.bootstrap.join(", "), cause })
     }
 

@@ -170,8 +170,8 @@ impl FileConfig {
         {
             return fail(format!("cluster_id {id:?}: {error}"));
         }
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            return fail(format!("log.level {:?}: {error}", self.log.level));
+        if let Err(error) = crate::logging::filter(&self.log.level) {
+            return fail(format!("log.level {:?}: {error:#}", self.log.level));
         }
         for (name, value) in self.kafka()? {
             crate::settings::check_broker_config(&name, &value).map_err(|message| ConfigError { message })?;
@@ -281,6 +281,8 @@ mod tests {
             ("data_dir = 'd'\nnode_id = -1", "must not be negative"),
             ("data_dir = 'd'\ncluster_id = 'short'", "cluster_id \"short\""),
             ("data_dir = 'd'\n[log]\nlevel = '=='", "log.level"),
+            ("data_dir = 'd'\n[log]\nlevel = 'loud'", "\"loud\" is no level"),
+            ("data_dir = 'd'\n[log]\nlevel = ''", "\"\" is no level"),
             ("data_dir = 'd'\n[kafka]\nnum.partitions = 'many'", "num.partitions"),
             ("data_dir = 'd'\n[kafka]\nnum.partition = 1", "Did you mean num.partitions?"),
             ("", "missing field `data_dir`"),

@@ -4,9 +4,26 @@ use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The filter that `tracing`'s directives stand for. A lone word that is no level would be taken for the name of a
+/// module that logs everything, and the node would say nothing: it is refused.
+pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let mistyped = level.split(',').map(str::trim).find(|directive| {
+        let lone = directive.chars().all(|letter| letter.is_ascii_alphanumeric());
+        lone && directive.parse::<usize>().is_err()
+            && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive))
+    });
+    if let Some(mistyped) = mistyped {
+        let levels = LEVELS.join(", ");
+        anyhow::bail!("{mistyped:?} is no level: {levels}, or directives such as highwater_broker=debug");
+    }
+    Ok(EnvFilter::try_new(level)?)
+}
+
 /// Starts logging for the rest of the process. `level` is `tracing`'s filter directives.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)?;
+    let filter = filter(level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -72,9 +72,11 @@ impl Output {
     pub fn error(&self, error: &anyhow::Error) {
         let mut err = io::stderr().lock();
         let _ = match self.style {
-            Style::Json => writeln!(err, "{}", serde_json::json!({ "error": format!("{error:#}") })),
-            Style::Text if io::stderr().is_terminal() => writeln!(err, "\x1b[1;31merror:\x1b[0m {error:#}"),
-            Style::Text => writeln!(err, "error: {error:#}"),
+            Style::Json => writeln!(err, "{}", serde_json::json!({ "error": with_causes(error) })),
+            Style::Text if io::stderr().is_terminal() => {
+                writeln!(err, "\x1b[1;31merror:\x1b[0m {}", with_causes(error))
+            }
+            Style::Text => writeln!(err, "error: {}", with_causes(error)),
         };
     }
 
@@ -114,6 +116,17 @@ fn aligned(rows: &[Vec<&str>]) -> Vec<String> {
         .collect()
 }
 
+/// An error and its causes on one line. Many errors name their cause in their own text; it is not said again.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +135,11 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["TOPIC", "PARTITIONS"], vec!["a-long-name", "1"], vec!["ö", ""]];
         assert_eq!(aligned(&rows), ["TOPIC        PARTITIONS", "a-long-name  1", "ö"]);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("in use").context("cannot listen: in use").context("no node");
+        assert_eq!(with_causes(&error), "no node: cannot listen: in use");
     }
 }

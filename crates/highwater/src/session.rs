@@ -37,7 +37,8 @@ pub async fn topic(client: &Client<TokioEnv>, name: &str) -> Result<TopicMetadat
     if let Some(&code) = refused.get(name)
         && code.0 == 3
     {
-        return Err(ClientError::Refused { what: format!("topic {name}"), code, message: None });
+        let message = Some("there is no such topic".to_owned());
+        return Err(ClientError::Refused { what: format!("topic {name}"), code, message });
     }
     client.topic(name, false).await
 }

@@ -40,7 +40,7 @@ pub enum StoreError {
     },
     /// The directory belongs to another node.
     #[error(
-        "{dir} belongs to node {found}, not node {expected}; correct node.id, or name the data directory of this node"
+        "{dir} belongs to node {found}, not node {expected}; correct node_id (node.id in Kafka), or name the data directory of this node"
     )]
     OtherNode {
         /// The directory.

@@ -13,7 +13,8 @@ use std::time::Instant;
 
 /// Runs stock Kafka clients against a broker and compares what they read with what they sent.
 ///
-/// The clients are installed into the target folder; a fresh broker is started for each. Exit code 1 if any fails.
+/// The clients are installed into the target folder (kcat into the system, if it is missing); a fresh broker is
+/// started for each. Exit code 1 if any fails.
 #[derive(Debug, Parser)]
 #[command(name = "stock-clients")]
 struct Options {

@@ -9,7 +9,7 @@ use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Timestamp, 
 use highwater_wire::messages::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
-use highwater_wire::{Records, Str};
+use highwater_wire::{ErrorCode, Records, Str};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -194,6 +194,16 @@ fn result_of(answer: &FetchResponse, wanted: &Wanted) -> Result<Fetched, ClientE
     let Some(data) = data else {
         return Err(missing(name, *partition));
     };
+    if data.error_code == ErrorCode::CORRUPT_MESSAGE {
+        // Kafka counts it among what may pass. A reader that waits in silence for a disk to heal is worse off than one
+        // that is told, as the Java client tells it.
+        return Err(ClientError::Corrupt {
+            topic: name.to_string(),
+            partition: partition.0,
+            offset: wanted.offset.0,
+            cause: "the broker found its records damaged there, and does not serve them".to_owned(),
+        });
+    }
     ClientError::check(data.error_code, None, || {
         format!("{name}-{partition} cannot be read at {}", wanted.offset)
     })?;

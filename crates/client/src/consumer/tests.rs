@@ -253,6 +253,19 @@ fn damage_is_reported_and_other_partitions_go_on() {
 }
 
 #[test]
+fn damage_that_the_broker_found_is_reported() {
+    run(7, (1, 1), |cluster, client| async move {
+        fill(&cluster, 0, 1);
+        cluster.state().fetch.push_back(Fault::Refuse(ErrorCode::CORRUPT_MESSAGE));
+        let mut consumer = consumer(&client, ConsumerConfig::default());
+        assign(&mut consumer, &[(0, StartAt::Earliest)]);
+        let error = consumer.poll(WAIT).await.expect_err("it does not wait in silence");
+        assert!(matches!(error, ClientError::Corrupt { partition: 0, offset: 0, .. }), "{error}");
+        assert_eq!(read(&mut consumer, 10).await[&0].len(), 10);
+    });
+}
+
+#[test]
 fn offsets_are_found() {
     run(6, (2, 2), |cluster, client| async move {
         fill(&cluster, 1, 3);

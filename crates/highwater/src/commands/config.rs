@@ -4,6 +4,7 @@ use crate::cli::ConfigCommand;
 use crate::config::FileConfig;
 use crate::output::Output;
 use crate::settings;
+use anyhow::Context;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -12,6 +13,10 @@ pub fn run(command: &ConfigCommand, output: &Output) -> anyhow::Result<ExitCode>
     match command {
         ConfigCommand::Check { file } => {
             let config = FileConfig::load(file)?;
+            // As far as `serve` goes before it touches anything.
+            let path = || file.display().to_string();
+            super::serve::broker_config(&config).with_context(path)?;
+            super::serve::admin_address(&config).with_context(path)?;
             let set = config.kafka()?.len();
             let text = format!(
                 "{}: fine (node {}, data in {}, listening on {}, {set} Kafka configurations set)",

@@ -40,6 +40,13 @@ pub fn run(command: &LogCommand, output: &Output) -> anyhow::Result<ExitCode> {
         return Err(error);
     }
     let Totals { logs, segments, batches, records, bytes, damaged } = report.totals;
+    // Nothing found is nothing verified: more likely the wrong directory.
+    if logs == 0 && segments == 0 && !dir.join("disk.meta").is_file() {
+        anyhow::bail!(
+            "{} is neither a data directory nor the directory of a log: it holds no disk.meta and no segment",
+            dir.display()
+        );
+    }
     let value = json!({
         "logs": logs, "segments": segments, "batches": batches, "records": records, "bytes": bytes, "damaged": damaged,
     });

@@ -9,11 +9,15 @@ pub mod serve;
 pub mod topic;
 
 use clap::CommandFactory;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Prints a completion script.
 pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut command = crate::cli::Cli::command();
-    clap_complete::generate(shell, &mut command, "highwater", &mut std::io::stdout());
+    // Into memory first: it panics where it cannot write, such as into `head`.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "highwater", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

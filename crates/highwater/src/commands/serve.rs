@@ -17,11 +17,9 @@ use std::process::ExitCode;
 pub fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<ExitCode> {
     let file = FileConfig::load(&args.config)?;
     logging::start(&file.log.level, file.log.format)?;
-    let config = broker_config(&file).with_context(|| format!("{}", args.config.display()))?;
-    let admin = match file.admin.listen.as_str() {
-        "" => None,
-        address => Some(socket_address("admin.listen", address)?),
-    };
+    let path = || args.config.display().to_string();
+    let config = broker_config(&file).with_context(path)?;
+    let admin = admin_address(&file).with_context(path)?;
     node::run(config, admin, output, |kafka, admin, output| {
         let value = json!({ "ready": true, "kafka": kafka, "admin": admin });
         output.item(&value, &format!("ready on {kafka}"))
@@ -56,6 +54,14 @@ pub fn broker_config(file: &FileConfig) -> anyhow::Result<BrokerConfig> {
         anyhow::anyhow!("[kafka]: {}", texts.join("; "))
     })?;
     Ok(config)
+}
+
+/// Where the file has metrics and health served, if anywhere.
+pub fn admin_address(file: &FileConfig) -> anyhow::Result<Option<SocketAddr>> {
+    match file.admin.listen.as_str() {
+        "" => Ok(None),
+        address => socket_address("admin.listen", address).map(Some),
+    }
 }
 
 fn socket_address(key: &str, text: &str) -> anyhow::Result<SocketAddr> {
