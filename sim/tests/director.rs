@@ -11,7 +11,7 @@ fn run(head: &str, rest: &str, seed: u64) -> Outcome {
          \"segment.bytes\" = 8192\n[faults]\nswarm = false\n{rest}"
     );
     let scenario = Scenario::parse(&text, "test.toml").unwrap();
-    world::run(&scenario, seed, &Options { trace: Some(200_000) })
+    world::run(&scenario, seed, &Options { trace: Some(200_000), ..Options::default() })
 }
 
 fn place(events: &[String], part: &str) -> usize {

@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// `cargo xtask fuzz`: the fuzz driver takes the same arguments.
@@ -22,6 +22,44 @@ pub fn bench(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCod
 pub fn crash_test(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
     build(workspace, &["highwater"])?;
     run_built(workspace, "crash-test", arguments)
+}
+
+/// `cargo xtask sim`: the simulator takes the same arguments as `highwater-sim run`. madsim needs a build of its own.
+pub fn sim(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
+    let mut rest = arguments.rest();
+    let madsim = rest.windows(2).any(|pair| pair == ["--engine", "madsim"])
+        || rest.iter().any(|word| word == "--engine=madsim");
+    if !rest.iter().any(|word| !word.starts_with("--") && Path::new(word).exists()) {
+        rest.insert(0, "scenarios/fast".to_owned());
+    }
+    rest.insert(0, "run".to_owned());
+    let simulator = if madsim { build_madsim(workspace)? } else { build_simulator(workspace)? };
+    run(&simulator, rest)
+}
+
+/// `cargo xtask determinism`: every seed is run twice, and must be the same run both times.
+pub fn determinism(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
+    let simulator = build_simulator(workspace)?;
+    let options = ["run", "scenarios/fast", "--repeat-one-in", "1"].map(str::to_owned);
+    run(&simulator, options.into_iter().chain(arguments.rest()))
+}
+
+fn build_simulator(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, &["--release", "-p", "highwater-sim", "--bin", "highwater-sim"])?;
+    Ok(release_binary(workspace, "highwater-sim"))
+}
+
+fn build_madsim(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target().join("madsim");
+    let status = cargo(workspace)
+        .args(["build", "--quiet", "--release", "-p", "highwater-sim", "--bin", "highwater-sim"])
+        .env("CARGO_TARGET_DIR", &target)
+        // The variable replaces what .cargo/config.toml says, so that is repeated.
+        .env("RUSTFLAGS", "--cfg tokio_unstable --cfg madsim")
+        .status()
+        .context("cargo build")?;
+    ensure!(status.success(), "building the simulator for madsim: {status}");
+    Ok(target.join("release").join("highwater-sim"))
 }
 
 fn run_built(workspace: &Workspace, binary: &str, arguments: &mut Arguments) -> Result<ExitCode> {

@@ -24,6 +24,9 @@ Usage: cargo xtask COMMAND
   check                            the layers: who may depend on whom, and which names a crate may use
   tidy                             the house rules that no compiler checks
   fuzz [--seconds N] [TARGET...]   damaged input against every parser of outside bytes
+  sim [PATH...] [OPTION...]        the simulator over scenarios, scenarios/fast if none is named; takes the options of
+                                   highwater-sim run, and builds for --engine madsim
+  determinism [--seeds N]          every seed twice: the same run both times?
   mutants [ID...] [--seeds N]      planted bugs against the simulator, and clean code over the same seeds
   bench [--rounds N] [NAME...]     the broker against the floor program, in turn; prints docs/PERFORMANCE.md's tables
   crash-test [--rounds N]          the real binary, killed over and over; no acknowledged record may be lost
@@ -63,6 +66,8 @@ fn run(arguments: &mut Arguments) -> Result<ExitCode> {
             Ok(report("tidy", &tidy::tidy(&workspace)?))
         }
         "fuzz" => commands::fuzz(&workspace, arguments),
+        "sim" => commands::sim(&workspace, arguments),
+        "determinism" => commands::determinism(&workspace, arguments),
         "mutants" => mutants::mutants(&workspace, arguments),
         "bench" => commands::bench(&workspace, arguments),
         "crash-test" => commands::crash_test(&workspace, arguments),

@@ -9,18 +9,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 
-const DEFAULT_SEEDS: u64 = 200;
+const DEFAULT_SEEDS: u64 = 1_000;
+/// A bug that has been killed so often needs no more runs.
+const ENOUGH_KILLS: u64 = 5;
+/// The scenarios that were not written for any of the bugs.
+const SCENARIOS: [&str; 2] = ["scenarios/fast", "scenarios/slow"];
 
 /// The simulator's package.
 const SIMULATOR: &str = "highwater-sim";
 
-/// The histories that broke a property: seed and regime, and the property.
-type Broken = BTreeMap<String, String>;
+/// What a bug, or clean code, did over its seeds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kills {
+    /// The runs that failed, as they are told: "seed 3 of power", and the property.
+    failed: Vec<(String, String)>,
+    /// Their numbers, from 1.
+    runs: Vec<u64>,
+}
 
 /// Runs every planted bug, or those named, over the same seeds as the clean code. Fails when clean code fails or a
 /// bug survives.
 pub fn mutants(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
     let seeds = arguments.option("--seeds")?.unwrap_or(DEFAULT_SEEDS);
+    let engine: String = arguments.option("--engine")?.unwrap_or_else(|| "executor".to_owned());
     let mut chosen = arguments.words()?;
     let planted = planted(workspace)?;
     for id in &chosen {
@@ -31,35 +42,54 @@ pub fn mutants(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitC
     }
     let simulated = simulated(workspace)?;
     let simulator = build(workspace)?;
+    let simulate = |mutant: Option<&str>| simulate(&simulator, workspace, seeds, &engine, mutant);
 
-    println!("| planted bug | seeds | histories that kill it | the first of them |\n|---|---|---|---|");
-    let clean = broken(&simulate(&simulator, workspace, seeds, None)?, false)?;
-    let mut failed = !clean.is_empty();
-    println!("| (none) | {seeds} | {} | {} |", clean.len(), first(&clean));
+    println!(
+        "| planted bug | first kill | runs that it took | runs between kills, median | kill rate |\n|---|---|---|---|---|"
+    );
+    let mut survived = 0;
+    let mut most = 0;
     for id in &chosen {
         let package = &planted[id];
         if !simulated.contains(package) {
-            println!("| {id} | 0 | not run | no simulated history runs {package} |");
+            println!("| {id} | not run: no scenario runs {package} | | | |");
+            survived += 1;
             continue;
         }
-        let mut killers = broken(&simulate(&simulator, workspace, seeds, Some(id))?, true)?;
-        // What clean code does as well was not done by the planted bug.
-        killers.retain(|history, _| !clean.contains_key(history));
-        failed |= killers.is_empty();
-        let how = if killers.is_empty() { "SURVIVED".to_owned() } else { first(&killers) };
-        println!("| {id} | {seeds} | {} | {how} |", killers.len());
+        let kills = kills(&simulate(Some(id))?, true)?;
+        let Some(((history, property), &run)) = kills.failed.first().zip(kills.runs.first()) else {
+            println!("| {id} | SURVIVED {seeds} runs | | | |");
+            survived += 1;
+            continue;
+        };
+        let last = kills.runs.last().copied().unwrap_or(run);
+        let rate = 100.0 * kills.runs.len() as f64 / last as f64;
+        println!("| {id} | {history}: {property} | {run} | {} | {rate:.1} % |", median_gap(&kills.runs));
+        most = most.max(last);
     }
-    if !clean.is_empty() {
-        println!("\nCLEAN CODE FAILED; the histories in which it did count for nothing above.");
+    // What clean code does as well was not done by a planted bug.
+    let clean = kills(&simulate(None)?, false)?;
+    for (history, property) in &clean.failed {
+        println!("| CLEAN CODE FAILED | {history}: {property} | | | |");
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let killed = chosen.len() - survived;
+    println!(
+        "\n{killed} of {} planted bugs killed; clean code over {seeds} runs: {}",
+        chosen.len(),
+        match clean.failed.len() {
+            0 => "clean".to_owned(),
+            failed => format!("{failed} FAILED"),
+        }
+    );
+    Ok(if clean.failed.is_empty() && survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The history with the lowest seed.
-fn first(broken: &Broken) -> String {
-    let seed = |history: &str| history.split(' ').nth(1).and_then(|seed| seed.parse::<u64>().ok());
-    let lowest = broken.iter().min_by_key(|(history, _)| seed(history));
-    lowest.map(|(history, property)| format!("{history}: {property}")).unwrap_or_default()
+/// How many runs lie between two kills, most of the time.
+fn median_gap(runs: &[u64]) -> u64 {
+    let mut gaps: Vec<u64> =
+        std::iter::once(0).chain(runs.iter().copied()).zip(runs).map(|(before, &run)| run - before).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied().unwrap_or_default()
 }
 
 /// The names of all switches in the product's sources, and the package that each is in.
@@ -117,27 +147,51 @@ fn build(workspace: &Workspace) -> Result<std::path::PathBuf> {
     Ok(target.join("release").join(SIMULATOR))
 }
 
-fn simulate(simulator: &Path, workspace: &Workspace, seeds: u64, mutant: Option<&str>) -> Result<Output> {
+fn simulate(
+    simulator: &Path,
+    workspace: &Workspace,
+    seeds: u64,
+    engine: &str,
+    mutant: Option<&str>,
+) -> Result<Output> {
     let mut command = Command::new(simulator);
-    command.current_dir(workspace.root()).args(["disk", "--details", "0", "--histories", &seeds.to_string()]);
+    command.current_dir(workspace.root()).arg("run").args(SCENARIOS);
+    command.args([
+        "--details",
+        "0",
+        "--repeat-one-in",
+        "0",
+        "--engine",
+        engine,
+        "--seeds",
+        &seeds.to_string(),
+    ]);
     if let Some(id) = mutant {
-        command.args(["--mutant", id]);
+        command.args(["--mutant", id, "--most-failures", &ENOUGH_KILLS.to_string()]);
     }
     command.output().with_context(|| simulator.display().to_string())
 }
 
-/// The histories that the simulator's output reports. That it could not run is an error and not a kill.
-fn broken(output: &Output, mutant: bool) -> Result<Broken> {
+/// The runs that the simulator's output reports. That it could not run is an error and not a kill.
+fn kills(output: &Output, mutant: bool) -> Result<Kills> {
     let text = String::from_utf8_lossy(&output.stdout);
-    // "seed N (REGIME) violates PROPERTY: ...".
-    let broken: Broken = text
+    // "seed N of SCENARIO violates PROPERTY: ...".
+    let failed: Vec<(String, String)> = text
         .lines()
         .filter(|line| line.starts_with("seed "))
         .filter_map(|line| line.split_once(" violates "))
         .map(|(history, rest)| (history.to_owned(), rest.split(':').next().unwrap_or(rest).to_owned()))
         .collect();
-    // A build without planted bugs, or an unknown option, ends the simulator before its first history.
-    if broken.is_empty() != output.status.success() {
+    // "planted bug ID: killed by runs N N N (PROPERTY)".
+    let runs = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("planted bug ")?.split_once(": killed by runs ")?.1.split_once(" (")
+        })
+        .flat_map(|(runs, _)| runs.split(' ').filter_map(|run| run.parse().ok()))
+        .collect();
+    // A build without planted bugs, or an unknown option, ends the simulator before its first run.
+    if failed.is_empty() != output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
         bail!(
             "the simulator{}: {}: {}",
@@ -146,7 +200,7 @@ fn broken(output: &Output, mutant: bool) -> Result<Broken> {
             told.trim()
         );
     }
-    Ok(broken)
+    Ok(Kills { failed, runs })
 }
 
 #[cfg(test)]
@@ -162,40 +216,41 @@ mod tests {
         assert_eq!(switches(source).collect::<Vec<_>>(), ["log-no-fsync", "read-rot"]);
     }
 
-    fn check(code: i32, stdout: &str, expected: Option<&[&str]>) {
+    fn check(code: i32, stdout: &str, expected: Option<(&[&str], &[u64])>) {
         let status = ExitStatus::from_raw(code << 8);
         let output = Output { status, stdout: stdout.as_bytes().to_vec(), stderr: Vec::new() };
-        let found = broken(&output, true).ok();
-        let found: Option<Vec<String>> = found.map(|broken| {
-            broken.iter().map(|(history, property)| format!("{history}: {property}")).collect()
+        let found = kills(&output, true).ok().map(|kills| {
+            let failed = kills.failed.iter().map(|(history, property)| format!("{history}: {property}"));
+            (failed.collect::<Vec<_>>(), kills.runs)
         });
-        let expected: Option<Vec<String>> =
-            expected.map(|expected| expected.iter().map(|line| (*line).to_owned()).collect());
-        assert_eq!(found, expected, "{stdout}");
+        let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        assert_eq!(found, expected.map(|(lines, runs)| (owned(lines), runs.to_vec())), "{stdout}");
     }
 
     #[test]
     fn a_simulator_that_cannot_run_has_killed_nothing() {
         let killed =
-            "seed 3 (honest disk) violates S10: a: b\nplanted bug x: first killed by seed 3 (S10)\n\na table";
-        check(1, killed, Some(&["seed 3 (honest disk): S10"]));
-        check(0, "a table", Some(&[]));
+            "seed 3 of power violates S10: a: b\nplanted bug x: killed by runs 3 17 (S10)\n\na table";
+        check(1, killed, Some((&["seed 3 of power: S10"], &[3, 17])));
+        check(0, "a table", Some((&[], &[])));
         check(1, "", None);
         check(2, "", None);
     }
 
     #[test]
-    fn the_first_history_is_the_one_with_the_lowest_seed() {
-        let history = |seed| (format!("seed {seed} (honest disk)"), "S1".to_owned());
-        assert_eq!(first(&[history(10), history(9)].into()), "seed 9 (honest disk): S1");
-        assert_eq!(first(&Broken::new()), "");
+    fn the_median_is_of_the_runs_between_kills() {
+        assert_eq!(median_gap(&[3]), 3);
+        assert_eq!(median_gap(&[3, 4, 10]), 3);
+        assert_eq!(median_gap(&[]), 0);
     }
 
     #[test]
-    fn the_simulator_runs_the_log() {
+    fn the_simulator_runs_the_product() {
         let workspace = Workspace::around(env!("CARGO_MANIFEST_DIR")).unwrap();
         let simulated = simulated(&workspace).unwrap();
-        assert!(simulated.iter().any(|name| name == "highwater-log"), "{simulated:?}");
+        for package in ["highwater-log", "highwater-broker", "highwater-metadata"] {
+            assert!(simulated.iter().any(|name| name == package), "{simulated:?}");
+        }
         assert_eq!(
             planted(&workspace).unwrap().get("log-no-fsync").map(String::as_str),
             Some("highwater-log")

@@ -2,8 +2,10 @@
 
 mod summary;
 mod tables;
+mod time;
 
 pub use summary::{Diverged, Failed, ScenarioSummary, Summary};
+pub use time::Deadline;
 
 use crate::logs::exhaustive;
 use crate::run::{How, Run};
@@ -12,7 +14,7 @@ use highwater_faults::ScenarioFile;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Which seeds are run.
 pub struct Campaign<'a> {
@@ -27,7 +29,7 @@ pub struct Campaign<'a> {
     /// How many are run at once.
     pub jobs: usize,
     /// When no more seeds are begun.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     /// Raised when no more seeds are to be begun.
     pub stop: &'a AtomicBool,
     /// No more seeds are begun after so many failures; 0 for no such bound.
@@ -79,7 +81,7 @@ impl Campaign<'_> {
 
     fn is_over(&self, failures: u64) -> bool {
         self.stop.load(Ordering::Relaxed)
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            || self.deadline.is_some_and(Deadline::has_passed)
             || (self.most_failures > 0 && failures >= self.most_failures)
     }
 
@@ -90,9 +92,11 @@ impl Campaign<'_> {
 
     fn one(&self, number: u64) -> Done {
         let (file, seed) = self.place(number);
-        let started = Instant::now();
-        let run = on_own_thread(|| Run::of(file, seed, self.how));
-        let took = started.elapsed();
+        let (run, took) = on_own_thread(|| {
+            let started = time::thread_time();
+            let run = Run::of(file, seed, self.how);
+            (run, time::thread_time().saturating_sub(started))
+        });
         // Scenarios take turns, and so do those of which a seed is repeated.
         let turn = number + number / self.scenarios.len() as u64;
         let repeats = self.repeat_one_in > 0 && turn.is_multiple_of(self.repeat_one_in);

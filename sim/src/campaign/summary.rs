@@ -73,7 +73,7 @@ pub struct ScenarioSummary {
     pub faults: u64,
     /// Simulated time.
     pub simulated: Duration,
-    /// Real time, over all jobs.
+    /// Processor time.
     pub took: Duration,
     /// Marks that some seed is to pass.
     pub wanted: BTreeSet<String>,

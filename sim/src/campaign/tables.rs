@@ -27,8 +27,8 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| scenario | seeds | of them count | records acknowledged | client operations | faults | seconds per seed | \
-             times real time | verdict |"
+            "| scenario | seeds | of them count | records acknowledged | client operations | faults | core-seconds per seed | \
+             simulated seconds per core-second | verdict |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|")?;
         for scenario in &self.scenarios {

@@ -3,7 +3,7 @@
 use super::{Engine, activate, mutant_option};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use highwater_sim::campaign::{Campaign, Failed, Summary};
+use highwater_sim::campaign::{Campaign, Deadline, Failed, Summary};
 use highwater_sim::junit;
 use highwater_sim::run::How;
 use highwater_sim::scenario::{self, Found};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many of a failure's newest events are told here; a replay tells all.
 const EVENTS: usize = 30;
@@ -90,7 +90,7 @@ impl Run {
             first_seed: self.first_seed,
             seeds: self.seeds,
             jobs: self.jobs,
-            deadline: self.time_budget.map(|budget| Instant::now() + budget),
+            deadline: self.time_budget.map(Deadline::after),
             stop: &stop,
             most_failures: self.most_failures,
             repeat_one_in: self.repeat_one_in,

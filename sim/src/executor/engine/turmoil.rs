@@ -112,7 +112,7 @@ impl Turmoil {
         blocked: bool,
     ) {
         let (source, destination) = (address_of(from), address_of(to));
-        if blocked {
+        if on {
             self.sim.borrow().partition_oneway(source, destination);
         } else {
             self.sim.borrow().repair_oneway(source, destination);
