@@ -102,8 +102,8 @@ impl Turmoil {
         }
     }
 
-    /// Lets nothing arrive that one node sends to another, or lets it arrive again. What was sent meanwhile is lost, and
-    /// nobody sends it again as TCP would: the connections end with a reset.
+    /// Lets nothing arrive that one node sends to another, or lets it arrive again. What was sent meanwhile is lost,
+    /// and nobody sends it again as TCP would: the connections end with a reset.
     pub(in crate::executor) fn block_one_way(
         &self,
         machine: &Machine,
@@ -112,7 +112,7 @@ impl Turmoil {
         blocked: bool,
     ) {
         let (source, destination) = (address_of(from), address_of(to));
-        if on {
+        if blocked {
             self.sim.borrow().partition_oneway(source, destination);
         } else {
             self.sim.borrow().repair_oneway(source, destination);
