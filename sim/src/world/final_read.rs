@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// For how long a partition is read that brings nothing more.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a partition is read from its start again because that moves.
+const ATTEMPTS: u32 = 20;
 /// Of how many records one has its time looked up.
 const LOOK_UP_ONE_IN: usize = 40;
 
@@ -56,12 +58,21 @@ async fn read_partition(
 ) -> Result<FinalPartition, String> {
     let text = |error: ClientError| error.to_string();
     let find = async |query: Timestamp| admin.list_offset(topic, *partition, query).await.map_err(text);
-    let start = find(EARLIEST).await?.offset.unwrap_or_default();
-    let end = find(LATEST).await?.offset.unwrap_or_default();
-    let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
-    let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
-    consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
-    let records = read_records(machine, &mut consumer, (topic, *partition), end).await?;
+    let mut attempts = 0;
+    let (start, end, records) = loop {
+        attempts += 1;
+        let start = find(EARLIEST).await?.offset.unwrap_or_default();
+        let end = find(LATEST).await?.offset.unwrap_or_default();
+        let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
+        let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
+        consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
+        match read_records(machine, &mut consumer, (topic, *partition), end).await {
+            Ok(records) => break (start, end, records),
+            // Retention took what was about to be read: again, from where the log starts now.
+            Err(_) if attempts < ATTEMPTS && find(EARLIEST).await?.offset.unwrap_or_default() > start => {}
+            Err(why) => return Err(why),
+        }
+    };
     let mut queries = vec![EARLIEST, LATEST, MAX_TIMESTAMP];
     for record in records.iter().step_by(LOOK_UP_ONE_IN) {
         queries.extend([record.timestamp, Timestamp(record.timestamp.0 + 1)]);
