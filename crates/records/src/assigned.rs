@@ -2,7 +2,7 @@
 
 use crate::header::CHECKED_FROM;
 use crate::{Batch, BatchHeader, Crc32c, HEADER_BYTES};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use highwater_types::{LeaderEpoch, Offset, Timestamp};
 
 /// A batch whose offsets and leader epoch are those of its place in a log: a header of its own in front of the
@@ -10,7 +10,6 @@ use highwater_types::{LeaderEpoch, Offset, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignedBatch {
     header: BatchHeader,
-    head: Bytes,
     body: Bytes,
 }
 
@@ -31,7 +30,7 @@ impl AssignedBatch {
             crc.update(&body);
             header.crc = crc.finish();
         }
-        Self { header, head: Bytes::copy_from_slice(&header.encode()), body }
+        Self { header, body }
     }
 
     /// The header as it is written.
@@ -41,7 +40,13 @@ impl AssignedBatch {
 
     /// The batch's bytes, in two pieces for a vectored write.
     pub fn buffers(&self) -> [Bytes; 2] {
-        [self.head.clone(), self.body.clone()]
+        [Bytes::copy_from_slice(&self.header.encode()), self.body.clone()]
+    }
+
+    /// Copies the batch's bytes to the end of `to`.
+    pub fn copy_to(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.header.encode());
+        to.extend_from_slice(&self.body);
     }
 
     /// How many bytes the batch has.
@@ -51,9 +56,8 @@ impl AssignedBatch {
 
     /// The batch's bytes in one piece; copies them.
     pub fn to_bytes(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(self.size_bytes());
-        bytes.extend_from_slice(&self.head);
-        bytes.extend_from_slice(&self.body);
-        bytes.freeze()
+        let mut bytes = Vec::with_capacity(self.size_bytes());
+        self.copy_to(&mut bytes);
+        bytes.into()
     }
 }
