@@ -149,17 +149,21 @@ impl<E: Env> Partition<E> {
             partition.tracker.progress.advance(partition.log.end_offset());
         }
         let metrics = &partition.tracker.metrics;
+        let (mut batches, mut records, mut bytes) = (0, 0, 0);
         for (batch, answer) in turn.batches().iter().zip(&answers) {
             match answer {
                 Ok(appended) if appended.duplicate => metrics.produce_duplicates.one(),
                 Ok(_) => {
-                    metrics.produced_batches.one();
-                    metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
-                    metrics.produced_bytes.add(batch.bytes().len() as u64);
+                    batches += 1;
+                    records += u64::try_from(batch.header().record_count).unwrap_or(0);
+                    bytes += batch.bytes().len() as u64;
                 }
                 Err(_) => {}
             }
         }
+        metrics.produced_batches.add(batches);
+        metrics.produced_records.add(records);
+        metrics.produced_bytes.add(bytes);
         turn.settle(answers.into_iter().map(|answer| answer.map_err(Unwritten::Refused)));
     }
 

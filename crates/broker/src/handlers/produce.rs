@@ -335,8 +335,8 @@ fn check_and_convert(
     rules: ProduceRules,
     compression: Option<highwater_records::Codec>,
 ) -> Result<Batch, BatchError> {
+    let Some(codec) = compression else { return validate_produced(records, &rules) };
     let batch = validate_produced(records.clone(), &rules)?;
-    let Some(codec) = compression else { return Ok(batch) };
     if batch.header().attributes.codec()? == codec {
         return Ok(batch);
     }
