@@ -6,23 +6,40 @@
 
 use highwater_log::{AppendError, Appended};
 use highwater_records::Batch;
+use smallvec::SmallVec;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// How much room for batches a queue keeps while it is empty.
+/// How much room a queue keeps while it is empty, in batches.
 const KEPT: usize = 8;
 
 /// The batches on their way into one partition's log.
 #[derive(Debug, Default)]
 pub(crate) struct AppendQueue(Mutex<State>);
 
+/// Invariant: a place that is kept and has no fate is either in line or in the turn that is taken. While nobody has
+/// the turn and somebody is in line, there is one who waits and was woken, or who has not looked yet.
 #[derive(Debug, Default)]
 struct State {
-    /// Those that nobody has taken yet, in order, and their tickets.
+    /// Those that nobody has taken yet, in order, and the numbers of their places.
     batches: Vec<Batch>,
-    tickets: Vec<Arc<Ticket>>,
+    line: Vec<u32>,
+    /// What is known of every batch whose fate was not taken.
+    places: Vec<Place>,
+    /// The numbers of places that nobody has.
+    free: Vec<u32>,
     /// Whether somebody has the turn.
     taken: bool,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    fate: Option<Fate>,
+    /// Whoever wants to know it, or to take the turn.
+    waker: Option<Waker>,
+    /// Nobody wants to know any more.
+    deserted: bool,
 }
 
 /// What became of a batch.
@@ -37,189 +54,203 @@ pub(crate) enum Unwritten {
     Abandoned,
 }
 
-/// A place in the queue, by which the fate of its batch is learned.
-#[derive(Debug, Default)]
-pub(crate) struct Ticket(Mutex<TicketState>);
-
-#[derive(Debug, Default)]
-struct TicketState {
-    fate: Option<Fate>,
-    /// The turn may be free: look.
-    poked: bool,
-    waker: Option<Waker>,
+/// A place in the queue of `P`, by which the fate of its batch is learned. Whoever drops it before takes the batch out
+/// of the line, unless it is being appended.
+pub(crate) struct Ticket<P: AsRef<AppendQueue>> {
+    of: Arc<P>,
+    /// None once the fate was taken.
+    place: Option<u32>,
 }
 
-/// The right to append what is in the queue. Given back when dropped.
+/// What a ticket has been waited with for.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    queue: &'a AppendQueue,
+pub(crate) enum News<P: AsRef<AppendQueue>> {
+    /// What became of the batch. There is no other news after this.
+    Fate(Fate),
+    /// It falls to whoever has this ticket to append what is in line.
+    Turn(Turn<P>),
+}
+
+/// The right to append what was in the queue. Given back when dropped.
+pub(crate) struct Turn<P: AsRef<AppendQueue>> {
+    of: Arc<P>,
     batches: Vec<Batch>,
-    tickets: Vec<Arc<Ticket>>,
+    line: Vec<u32>,
 }
 
 impl AppendQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Puts a batch at the end.
-    pub(crate) fn push(&self, batch: Batch) -> Arc<Ticket> {
-        let ticket = Arc::new(Ticket::default());
-        let mut state = self.lock();
-        state.batches.push(batch);
-        state.tickets.push(Arc::clone(&ticket));
-        ticket
+impl State {
+    fn push(&mut self, batch: Batch) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            u32::try_from(self.places.len() - 1).expect("requests in work are bounded")
+        });
+        self.batches.push(batch);
+        self.line.push(place);
+        place
     }
 
-    /// Takes the turn, if it is free and there is something to append.
-    pub(crate) fn take_turn(&self) -> Option<Turn<'_>> {
-        let mut state = self.lock();
-        if state.taken || state.batches.is_empty() {
+    fn place(&mut self, place: u32) -> &mut Place {
+        &mut self.places[place as usize]
+    }
+
+    fn release(&mut self, place: u32) {
+        *self.place(place) = Place::default();
+        self.free.push(place);
+        if self.free.len() == self.places.len() && self.places.capacity() > KEPT {
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// Tells what became of a batch; the waker is that of whoever wants to know.
+    fn settle(&mut self, place: u32, fate: Fate) -> Option<Waker> {
+        let entry = self.place(place);
+        if entry.deserted {
+            self.release(place);
             return None;
         }
-        state.taken = true;
-        let (batches, tickets) = (std::mem::take(&mut state.batches), std::mem::take(&mut state.tickets));
-        Some(Turn { queue: self, batches, tickets })
+        entry.fate = Some(fate);
+        entry.waker.take()
+    }
+
+    /// Who is to be woken so that somebody takes the turn, if it is free. Those that have not waited yet look by
+    /// themselves.
+    fn next_waker(&mut self) -> Option<Waker> {
+        let State { line, places, taken: false, .. } = self else { return None };
+        line.iter().find_map(|&place| places[place as usize].waker.take())
     }
 }
 
-impl Turn<'_> {
-    /// The batches to append.
-    pub(crate) fn batches(&self) -> &[Batch] {
-        &self.batches
+impl<P: AsRef<AppendQueue>> Ticket<P> {
+    /// Puts a batch at the end of a queue.
+    pub(crate) fn of(owner: &Arc<P>, batch: Batch) -> Self {
+        let place = (**owner).as_ref().lock().push(batch);
+        Self { of: Arc::clone(owner), place: Some(place) }
     }
 
-    /// Tells what became of each of them.
-    pub(crate) fn settle(&mut self, fates: impl IntoIterator<Item = Fate>) {
-        for (ticket, fate) in self.tickets.drain(..).zip(fates) {
-            ticket.settle(fate);
+    /// Whose queue it is in.
+    pub(crate) fn owner(&self) -> &Arc<P> {
+        &self.of
+    }
+
+    /// Waits until there is news.
+    ///
+    /// # Panics
+    ///
+    /// After the fate was taken.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News<P>> {
+        let place = self.place.expect("a ticket is good for one fate");
+        let mut state = (*self.of).as_ref().lock();
+        if let Some(fate) = state.place(place).fate.take() {
+            state.release(place);
+            self.place = None;
+            return Poll::Ready(News::Fate(fate));
         }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        for ticket in self.tickets.drain(..) {
-            ticket.settle(Err(Unwritten::Abandoned));
+        if !state.taken {
+            state.taken = true;
+            let (batches, line) = (std::mem::take(&mut state.batches), std::mem::take(&mut state.line));
+            return Poll::Ready(News::Turn(Turn { of: Arc::clone(&self.of), batches, line }));
         }
-        self.batches.clear();
-        let mut state = self.queue.lock();
-        state.taken = false;
-        match state.tickets.first() {
-            // Somebody who waits takes the next turn.
-            Some(first) => first.poke(),
-            None if self.batches.capacity() <= KEPT && self.tickets.capacity() <= KEPT => {
-                state.batches = std::mem::take(&mut self.batches);
-                state.tickets = std::mem::take(&mut self.tickets);
-            }
-            None => {}
-        }
-    }
-}
-
-impl Ticket {
-    fn lock(&self) -> MutexGuard<'_, TicketState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn settle(&self, fate: Fate) {
-        let waker = {
-            let mut state = self.lock();
-            state.fate = Some(fate);
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poke(&self) {
-        let waker = {
-            let mut state = self.lock();
-            state.poked = true;
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// The batch's fate, once.
-    pub(crate) fn take_fate(&self) -> Option<Fate> {
-        self.lock().fate.take()
-    }
-
-    /// Waits until there is a fate to take or the turn may be free.
-    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if state.fate.is_some() || std::mem::take(&mut state.poked) {
-            return Poll::Ready(());
-        }
-        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
+        let waker = &mut state.place(place).waker;
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use highwater_records::{BatchBuilder, Codec};
-    use highwater_types::{Offset, Timestamp};
-
-    fn batch(value: &str) -> Batch {
-        let mut builder = BatchBuilder::new(Codec::None, 1 << 20);
-        assert!(builder.try_push(Timestamp(1), None, Some(value.as_bytes()), &[]));
-        Batch::check(builder.build()).unwrap()
-    }
-
-    fn fate(base: i64) -> Fate {
-        Ok(Appended {
-            base_offset: Offset(base),
-            end_offset: Offset(base + 1),
-            duplicate: false,
-            append_time: None,
-        })
-    }
-
-    fn is_ready(ticket: &Ticket) -> bool {
-        ticket.poll_news(&mut Context::from_waker(Waker::noop())).is_ready()
-    }
-
-    #[test]
-    fn one_turn_takes_all_that_came() {
-        let queue = AppendQueue::default();
-        let tickets = [queue.push(batch("a")), queue.push(batch("b"))];
-        let mut turn = queue.take_turn().unwrap();
-        assert_eq!(turn.batches().len(), 2);
-        assert!(queue.take_turn().is_none(), "there is one turn");
-        turn.settle([fate(0), fate(1)]);
-        drop(turn);
-        for (base, ticket) in (0..).zip(&tickets) {
-            assert!(is_ready(ticket));
-            assert_eq!(ticket.take_fate().unwrap().unwrap().base_offset, Offset(base));
+impl<P: AsRef<AppendQueue>> Drop for Ticket<P> {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let mut state = (*self.of).as_ref().lock();
+        let at = state.line.iter().position(|&other| other == place);
+        let batch = at.map(|at| {
+            state.line.remove(at);
+            state.batches.remove(at)
+        });
+        if batch.is_some() || state.place(place).fate.is_some() {
+            state.release(place);
+        } else {
+            // It is being appended: whoever does that finds nobody to tell.
+            *state.place(place) = Place { deserted: true, ..Place::default() };
         }
-        assert!(queue.take_turn().is_none(), "there is nothing to append");
-    }
-
-    #[test]
-    fn who_came_during_a_turn_is_told_when_it_ends() {
-        let queue = AppendQueue::default();
-        queue.push(batch("a"));
-        let turn = queue.take_turn().unwrap();
-        let late = queue.push(batch("b"));
-        assert!(!is_ready(&late));
-        drop(turn);
-        assert!(is_ready(&late) && !is_ready(&late), "poked once");
-        assert_eq!(queue.take_turn().unwrap().batches().len(), 1);
-    }
-
-    #[test]
-    fn a_turn_that_is_given_up_leaves_nobody_waiting() {
-        let queue = AppendQueue::default();
-        let ticket = queue.push(batch("a"));
-        drop(queue.take_turn());
-        assert!(matches!(ticket.take_fate(), Some(Err(Unwritten::Abandoned))));
+        // It may have been this one that was woken to take the turn.
+        let next = state.next_waker();
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
     }
 }
+
+impl<P: AsRef<AppendQueue>> Turn<P> {
+    /// Whose queue it is.
+    pub(crate) fn owner(&self) -> &Arc<P> {
+        &self.of
+    }
+
+    /// The batches to append.
+    pub(crate) fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// Tells what became of each of them, and ends the turn.
+    pub(crate) fn settle(mut self, fates: impl IntoIterator<Item = Fate>) {
+        self.end(fates);
+    }
+
+    fn end(&mut self, fates: impl IntoIterator<Item = Fate>) {
+        // Requests of one connection mostly stand together: it needs to be woken once.
+        let mut wakers: SmallVec<[Waker; 8]> = SmallVec::new();
+        let mut wake = |waker: Option<Waker>| {
+            let Some(waker) = waker else { return };
+            if wakers.last().is_none_or(|last| !last.will_wake(&waker)) {
+                wakers.push(waker);
+            }
+        };
+        self.batches.clear();
+        let mut state = (*self.of).as_ref().lock();
+        let mut fates = fates.into_iter();
+        for place in self.line.drain(..) {
+            let fate = fates.next().unwrap_or(Err(Unwritten::Abandoned));
+            wake(state.settle(place, fate));
+        }
+        state.taken = false;
+        wake(state.next_waker());
+        if state.batches.capacity() == 0 && self.batches.capacity() <= KEPT {
+            state.batches = std::mem::take(&mut self.batches);
+            state.line = std::mem::take(&mut self.line);
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<P: AsRef<AppendQueue>> Drop for Turn<P> {
+    fn drop(&mut self) {
+        // There is always one who took the turn with its own batch; without any, it has ended.
+        if !self.line.is_empty() {
+            self.end([]);
+        }
+    }
+}
+
+impl<P: AsRef<AppendQueue>> fmt::Debug for Ticket<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ticket").field(&self.place).finish()
+    }
+}
+
+impl<P: AsRef<AppendQueue>> fmt::Debug for Turn<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Turn").field(&self.line).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

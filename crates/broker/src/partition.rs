@@ -1,6 +1,6 @@
 //! One partition that this node has: its log, its leader epoch and how far it may be read.
 
-use crate::append_queue::{AppendQueue, Fate, Ticket, Turn, Unwritten};
+use crate::append_queue::{AppendQueue, Fate, News, Ticket, Turn, Unwritten};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use highwater_env::Env;
@@ -8,9 +8,10 @@ use highwater_log::{Log, LogObserver};
 use highwater_records::Batch;
 use highwater_types::{LeaderEpoch, LogId, Offset};
 use std::cmp::Ordering;
-use std::future::poll_fn;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicI32};
+use std::task::{Context, Poll, Waker};
 
 /// One partition that this node has.
 ///
@@ -32,6 +33,12 @@ struct Tracker<E> {
     /// Whether a record counts when it is synced; else when it is appended.
     sync: AtomicBool,
     metrics: Arc<Metrics>,
+}
+
+impl<E: Env> AsRef<AppendQueue> for Partition<E> {
+    fn as_ref(&self) -> &AppendQueue {
+        &self.queue
+    }
 }
 
 impl<E: Env> LogObserver for Tracker<E> {
@@ -108,43 +115,55 @@ impl<E: Env> Partition<E> {
     }
 
     /// Puts a client's batch in line. Batches get into the log in the order in which they come here.
-    pub(crate) fn enqueue(&self, batch: Batch) -> Arc<Ticket> {
-        self.queue.push(batch)
+    pub(crate) fn enqueue(self: &Arc<Self>, batch: Batch) -> Ticket<Self> {
+        Ticket::of(self, batch)
     }
 
     /// Waits for what becomes of a batch that was put in line; appends what stands there if nobody else does.
-    pub(crate) async fn appended(&self, ticket: &Ticket) -> Fate {
+    pub(crate) fn poll_appended(ticket: &mut Ticket<Self>, cx: &mut Context<'_>) -> Poll<Fate> {
         loop {
-            if let Some(fate) = ticket.take_fate() {
-                return fate;
-            }
-            match self.queue.take_turn() {
-                // Boxed, because few of those that wait take a turn.
-                Some(turn) => Box::pin(self.append(turn)).await,
-                None => poll_fn(|cx| ticket.poll_news(cx)).await,
+            match ticket.poll(cx) {
+                Poll::Ready(News::Fate(fate)) => return Poll::Ready(fate),
+                Poll::Ready(News::Turn(turn)) => Self::take(turn),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    async fn append(&self, mut turn: Turn<'_>) {
-        let now = self.env.clock().wall();
-        let answers = self.log.append_all(turn.batches(), self.leader_epoch(), now).await;
-        if !self.tracker.sync.load(atomic::Ordering::Relaxed) {
-            // What counts when it is appended can be read at once.
-            self.tracker.progress.advance(self.log.end_offset());
+    /// Appends the batches of a turn: here, if that needs no waiting, as is nearly always so. Else in a task of its
+    /// own, because the batches are those of many connections, and the one that came upon them may be closed.
+    fn take(turn: Turn<Self>) {
+        let env = turn.owner().env.clone();
+        let mut append = Box::pin(Self::append(turn));
+        if append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            env.spawn("append", append).detach();
         }
-        let metrics = &self.tracker.metrics;
+    }
+
+    async fn append(turn: Turn<Self>) {
+        let partition = Arc::clone(turn.owner());
+        let now = partition.env.clock().wall();
+        let answers = partition.log.append_all(turn.batches(), partition.leader_epoch(), now).await;
+        if !partition.tracker.sync.load(atomic::Ordering::Relaxed) {
+            // What counts when it is appended can be read at once.
+            partition.tracker.progress.advance(partition.log.end_offset());
+        }
+        let metrics = &partition.tracker.metrics;
+        let (mut batches, mut records, mut bytes) = (0, 0, 0);
         for (batch, answer) in turn.batches().iter().zip(&answers) {
             match answer {
                 Ok(appended) if appended.duplicate => metrics.produce_duplicates.one(),
                 Ok(_) => {
-                    metrics.produced_batches.one();
-                    metrics.produced_records.add(u64::try_from(batch.header().record_count).unwrap_or(0));
-                    metrics.produced_bytes.add(batch.bytes().len() as u64);
+                    batches += 1;
+                    records += u64::try_from(batch.header().record_count).unwrap_or(0);
+                    bytes += batch.bytes().len() as u64;
                 }
                 Err(_) => {}
             }
         }
+        metrics.produced_batches.add(batches);
+        metrics.produced_records.add(records);
+        metrics.produced_bytes.add(bytes);
         turn.settle(answers.into_iter().map(|answer| answer.map_err(Unwritten::Refused)));
     }
 
@@ -169,3 +188,6 @@ impl<E: Env> Partition<E> {
         self.high_watermark()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use highwater_env::{Env, Event, File};
 use highwater_records::{Batch, BatchHeader, TimestampType};
 use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
+use smallvec::SmallVec;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -92,16 +93,21 @@ impl<F: Clone> Appender<F> {
     }
 }
 
-/// How many batches are written at once at most: as many as go into one system call.
-const RUN_BATCHES: usize = 32;
+/// How many batches are written at once at most.
+const RUN_BATCHES: usize = 128;
+/// Batches up to this size are copied together before they are written: that is less work than a system call has with
+/// each piece of a vector.
+const COPIED_BYTES: u32 = 2 << 10;
 /// How many bytes are written at once at most, but for a batch that is larger by itself.
 const RUN_BYTES: u32 = 1 << 20;
 
 /// Batches that are written at once.
 struct Run {
     /// Their headers as they are written, and their sizes.
-    batches: Vec<(BatchHeader, u32)>,
+    batches: SmallVec<[(BatchHeader, u32); 1]>,
     buffers: Vec<Bytes>,
+    /// What belongs behind them.
+    copied: Vec<u8>,
     bytes: u32,
     /// The offset after the last of them.
     end: Offset,
@@ -117,15 +123,34 @@ enum Begun {
 
 impl Run {
     fn new(base: Offset, append_time: Option<Timestamp>) -> Self {
-        Self { batches: Vec::new(), buffers: Vec::new(), bytes: 0, end: base, append_time }
+        let (batches, buffers, copied) = (SmallVec::new(), Vec::new(), Vec::new());
+        Self { batches, buffers, copied, bytes: 0, end: base, append_time }
     }
 
     fn add(&mut self, batch: &Batch, size: u32, epoch: LeaderEpoch) {
         let assigned = batch.assigned(self.end, epoch, self.append_time);
-        self.buffers.extend(assigned.buffers());
+        if size <= COPIED_BYTES {
+            self.copied.reserve(assigned.size_bytes());
+            assigned.copy_to(&mut self.copied);
+        } else {
+            self.close_copied();
+            self.buffers.extend(assigned.buffers());
+        }
         self.batches.push((*assigned.header(), size));
         self.bytes += size;
         self.end = assigned.header().next_offset();
+    }
+
+    fn close_copied(&mut self) {
+        if !self.copied.is_empty() {
+            self.buffers.push(std::mem::take(&mut self.copied).into());
+        }
+    }
+
+    /// What is to be written.
+    fn take_buffers(&mut self) -> Vec<Bytes> {
+        self.close_copied();
+        std::mem::take(&mut self.buffers)
     }
 
     fn headers(&self) -> impl DoubleEndedIterator<Item = &BatchHeader> {
@@ -137,6 +162,9 @@ impl Run {
 fn end_of(header: &BatchHeader, base: Offset) -> Offset {
     base.plus(i64::from(header.last_offset_delta) + 1)
 }
+
+/// What came of each of several batches.
+type Answers = SmallVec<[Result<Appended, AppendError>; 1]>;
 
 impl<E: Env> Log<E> {
     /// Appends a batch as the partition's leader: checks its producer's sequence, gives it offsets, the leader epoch
@@ -157,13 +185,8 @@ impl<E: Env> Log<E> {
 
     /// [`Log::append`] for several batches, in their order, with as few writes as they can be made with. Each has an
     /// answer of its own; one that is refused does not keep those after it from being appended.
-    pub async fn append_all(
-        &self,
-        batches: &[Batch],
-        epoch: LeaderEpoch,
-        now: Timestamp,
-    ) -> Vec<Result<Appended, AppendError>> {
-        let mut answers = Vec::with_capacity(batches.len());
+    pub async fn append_all(&self, batches: &[Batch], epoch: LeaderEpoch, now: Timestamp) -> Answers {
+        let mut answers = Answers::with_capacity(batches.len());
         let mut guard = self.0.appender.lock().await;
         let appender = &mut *guard;
         while let [first, others @ ..] = &batches[answers.len()..] {
@@ -189,7 +212,7 @@ impl<E: Env> Log<E> {
             }
             // Stays set if this future is dropped while the write runs.
             appender.tail_uncertain = true;
-            let buffers = std::mem::take(&mut run.buffers);
+            let buffers = run.take_buffers();
             let written = appender.file.write_at(u64::from(appender.position), buffers).await;
             if let Err(error) = written {
                 let error = Box::pin(self.append_failed(appender, error)).await;
@@ -198,8 +221,8 @@ impl<E: Env> Log<E> {
                 continue;
             }
             appender.tail_uncertain = false;
-            for (header, size) in &run.batches {
-                self.appended(appender, header, *size, now);
+            self.appended(appender, &run, now);
+            for header in run.headers() {
                 answers.push(Ok(Appended {
                     base_offset: header.base_offset,
                     end_offset: header.next_offset(),
@@ -305,34 +328,38 @@ impl<E: Env> Log<E> {
         u32::try_from(size).map_err(|_| AppendError::LargerThanSegment { size, limit })
     }
 
-    /// Takes a batch that was written into the log's state, and lets it be read.
-    fn appended(&self, appender: &mut Appender<FileOf<E>>, header: &BatchHeader, size: u32, now: Timestamp) {
-        let end = header.next_offset();
-        appender.position += size;
+    /// Takes batches that were written into the log's state, and lets them be read.
+    fn appended(&self, appender: &mut Appender<FileOf<E>>, run: &Run, now: Timestamp) {
+        appender.position += run.bytes;
         if !mutant!("pid-mutate-early") {
-            appender.producers.record(header, now);
+            run.headers().for_each(|header| appender.producers.record(header, now));
         }
-        let stamp = self.0.core.cached_bytes.fetch_add(u64::from(size), Ordering::Relaxed) + u64::from(size);
+        let bytes = u64::from(run.bytes);
+        let stamp = self.0.core.cached_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         {
             let mut view = lock(&self.0.view);
-            view.active.index.push(header, appender.config.index_interval_bytes, false);
-            view.active.window.push(size, end, stamp);
+            for (header, size) in &run.batches {
+                view.active.index.push(header, appender.config.index_interval_bytes, false);
+                view.active.window.push(*size, header.next_offset(), stamp);
+            }
             appender.index_full =
                 view.active.index.size_bytes() >= appender.config.segment_index_bytes as usize;
-            self.publish_end(end);
+            self.publish_end(run.end);
         }
-        self.0.core.env.observe(&Event::Appended {
-            log: self.0.id,
-            base: header.base_offset,
-            last: header.last_offset(),
-            epoch: header.leader_epoch,
-            checksum: header.crc,
-            producer: header.has_producer().then_some((
-                header.producer_id,
-                header.producer_epoch,
-                header.base_sequence,
-            )),
-        });
+        for header in run.headers() {
+            self.0.core.env.observe(&Event::Appended {
+                log: self.0.id,
+                base: header.base_offset,
+                last: header.last_offset(),
+                epoch: header.leader_epoch,
+                checksum: header.crc,
+                producer: header.has_producer().then_some((
+                    header.producer_id,
+                    header.producer_epoch,
+                    header.base_sequence,
+                )),
+            });
+        }
     }
 
     /// What becomes of the log after a write that failed.

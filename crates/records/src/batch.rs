@@ -122,7 +122,7 @@ impl Batch {
         base_offset: Offset,
         leader_epoch: LeaderEpoch,
         log_append_time: Option<Timestamp>,
-    ) -> AssignedBatch {
+    ) -> AssignedBatch<'_> {
         AssignedBatch::new(self, base_offset, leader_epoch, log_append_time)
     }
 

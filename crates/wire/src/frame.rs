@@ -83,12 +83,12 @@ pub struct RequestHeader {
     pub client_id: Option<Str>,
 }
 
-/// Reads the header off the front of a request without its length; the body remains.
+/// Reads the header off the front of a request without its length; the body remains. After an error nothing does.
 ///
 /// A key that this crate does not know is taken to have a header without tagged fields, so that key, version
 /// and correlation id can still be answered and logged.
 pub fn decode_request_header(frame: &mut Bytes) -> Result<RequestHeader, DecodeError> {
-    let mut input = Decoder::new(frame.clone());
+    let mut input = Decoder::new(std::mem::take(frame));
     let header = read_header(&mut input).map_err(|error| error.within("RequestHeader"))?;
     *frame = input.rest();
     Ok(header)

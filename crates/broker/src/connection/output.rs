@@ -2,7 +2,7 @@
 
 use crate::budget::Charge;
 use crate::response::{FileOf, FileRange, Response};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use highwater_env::{Env, Stream};
 use highwater_wire::Segment;
 use std::collections::VecDeque;
@@ -15,9 +15,16 @@ const PIECES_PER_WRITE: usize = 64;
 /// For how many pieces a connection keeps room.
 const PIECES_KEPT: usize = 8;
 
+/// Answers up to this size are copied together: that is less work than a system call has with each piece of a vector.
+const COPIED_BYTES: usize = 256;
+/// How much of them is put together at most.
+const JOINED_BYTES: usize = 4 << 10;
+
 /// A piece of the stream of answers.
 enum Piece<F> {
     Bytes(Bytes),
+    /// Several small ones.
+    Joined(BytesMut),
     File(FileRange<F>),
     /// The end of an answer that takes memory of all connections.
     Release {
@@ -71,7 +78,7 @@ impl<E: Env> Output<E> {
         let mut files = response.files.into_iter().map(Some).collect::<smallvec::SmallVec<[_; 1]>>();
         for segment in response.frame.segments {
             match segment {
-                Segment::Bytes(bytes) => self.pieces.push_back(Piece::Bytes(bytes)),
+                Segment::Bytes(bytes) => self.push_bytes(bytes),
                 Segment::External { id, .. } => {
                     let range = files[id as usize].take().expect("each range is sent once");
                     self.pieces.push_back(Piece::File(range));
@@ -80,6 +87,25 @@ impl<E: Env> Output<E> {
         }
         if let Some(charge) = response.charge {
             self.pieces.push_back(Piece::Release { _charge: charge });
+        }
+    }
+
+    fn push_bytes(&mut self, bytes: Bytes) {
+        let fits = |length: usize| length + bytes.len() <= JOINED_BYTES;
+        match self.pieces.back_mut() {
+            Some(Piece::Joined(joined)) if bytes.len() <= COPIED_BYTES && fits(joined.len()) => {
+                joined.extend_from_slice(&bytes);
+            }
+            Some(last @ Piece::Bytes(_)) if bytes.len() <= COPIED_BYTES => match last {
+                Piece::Bytes(first) if first.len() <= COPIED_BYTES => {
+                    let mut joined = BytesMut::with_capacity(2 * (first.len() + bytes.len()));
+                    joined.extend_from_slice(first);
+                    joined.extend_from_slice(&bytes);
+                    *last = Piece::Joined(joined);
+                }
+                _ => self.pieces.push_back(Piece::Bytes(bytes)),
+            },
+            _ => self.pieces.push_back(Piece::Bytes(bytes)),
         }
     }
 
@@ -117,7 +143,7 @@ impl<E: Env> Output<E> {
                         self.pieces.pop_front();
                     }
                 }
-                Some(Piece::Bytes(_)) => ready!(self.poll_write(stream, cx))?,
+                Some(Piece::Bytes(_) | Piece::Joined(_)) => ready!(self.poll_write(stream, cx))?,
             }
         }
     }
@@ -130,14 +156,17 @@ impl<E: Env> Output<E> {
         let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
         let mut used = 0;
         for piece in &self.pieces {
-            match piece {
-                Piece::Bytes(bytes) if used < PIECES_PER_WRITE => {
-                    slices[used] = IoSlice::new(bytes);
-                    used += 1;
-                }
-                Piece::Release { .. } => {}
-                _ => break,
+            let bytes: &[u8] = match piece {
+                Piece::Bytes(bytes) => bytes,
+                Piece::Joined(bytes) => bytes,
+                Piece::Release { .. } => continue,
+                Piece::File(_) => break,
+            };
+            if used == PIECES_PER_WRITE {
+                break;
             }
+            slices[used] = IoSlice::new(bytes);
+            used += 1;
         }
         let count = match &slices[..used] {
             [one] => ready!(Pin::new(&mut *stream).poll_write(cx, one))?,
@@ -154,20 +183,23 @@ impl<E: Env> Output<E> {
 
     fn consume(&mut self, mut count: usize) {
         while count > 0 {
-            match self.pieces.front_mut() {
-                Some(Piece::Bytes(bytes)) if bytes.len() > count => {
-                    bytes.advance(count);
-                    return;
-                }
-                Some(Piece::Bytes(bytes)) => {
-                    count -= bytes.len();
-                    self.pieces.pop_front();
-                }
-                Some(Piece::Release { .. }) => {
-                    self.pieces.pop_front();
-                }
+            let done = match self.pieces.front_mut() {
+                Some(Piece::Bytes(bytes)) => advance(bytes, &mut count),
+                Some(Piece::Joined(bytes)) => advance(bytes, &mut count),
+                Some(Piece::Release { .. }) => true,
                 Some(Piece::File(_)) | None => unreachable!("only bytes in front of a file were written"),
+            };
+            if done {
+                self.pieces.pop_front();
             }
         }
     }
+}
+
+/// Takes up to `count` bytes off the front; says whether none are left.
+fn advance(bytes: &mut impl Buf, count: &mut usize) -> bool {
+    let part = bytes.remaining().min(*count);
+    bytes.advance(part);
+    *count -= part;
+    !bytes.has_remaining()
 }

@@ -70,13 +70,12 @@ struct Production<E: Env> {
     parts: SmallVec<[Part<E>; 1]>,
 }
 
-/// A batch in line for its log, or in it.
+/// A batch in line for its partition's log, or in it.
 struct Part<E: Env> {
     /// Where its answer is.
     topic: u32,
     partition: u32,
-    target: Arc<Partition<E>>,
-    ticket: Arc<Ticket>,
+    ticket: Ticket<Partition<E>>,
     /// For the high watermark to pass it, once it is in the log.
     waiting: Option<Waiting<E>>,
     outcome: Poll<Result<(), Stopped>>,
@@ -150,7 +149,6 @@ impl<E: Env> Production<E> {
         self.parts.push(Part {
             topic: u32::try_from(topic_index).expect("a frame has fewer topics than that"),
             partition: u32::try_from(partition_index).expect("a frame has fewer partitions than that"),
-            target: Arc::clone(partition),
             ticket: partition.enqueue(batch),
             waiting: None,
             outcome: Poll::Ready(Ok(())),
@@ -163,18 +161,19 @@ impl<E: Env> Production<E> {
         let waits = self.request.acks == ACKS_ALL && !mutant!("ack-before-isr");
         for number in 0..self.parts.len() {
             let fate = {
-                let part = &self.parts[number];
-                part.target.appended(&part.ticket).await
+                let ticket = &mut self.parts[number].ticket;
+                poll_fn(|cx| Partition::poll_appended(ticket, cx)).await
             };
             let part = &mut self.parts[number];
+            let partition = part.ticket.owner();
             let response =
                 &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
             match fate {
                 Ok(appended) => {
                     response.base_offset = appended.base_offset;
                     response.log_append_time_ms = appended.append_time.unwrap_or(Timestamp::NONE);
-                    response.log_start_offset = part.target.log().start_offset();
-                    let progress = Arc::clone(part.target.progress());
+                    response.log_start_offset = partition.log().start_offset();
+                    let progress = Arc::clone(partition.progress());
                     part.waiting = Some(Waiting::new(progress, appended.end_offset));
                     if waits {
                         part.outcome = Poll::Pending;
@@ -182,7 +181,7 @@ impl<E: Env> Production<E> {
                 }
                 Err(unwritten) => {
                     self.context.shared.metrics.produce_refused.one();
-                    refused(&part.target, &unwritten).tell(response);
+                    refused(partition, &unwritten).tell(response);
                 }
             }
         }
@@ -214,7 +213,7 @@ impl<E: Env> Production<E> {
                 &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
             match part.outcome {
                 Poll::Ready(Ok(())) => shared.env.observe(&Event::Acknowledged {
-                    log: part.target.id(),
+                    log: part.ticket.owner().id(),
                     base: response.base_offset,
                     last: Offset(waiting.target().0 - 1),
                     acks,
@@ -336,8 +335,8 @@ fn check_and_convert(
     rules: ProduceRules,
     compression: Option<highwater_records::Codec>,
 ) -> Result<Batch, BatchError> {
+    let Some(codec) = compression else { return validate_produced(records, &rules) };
     let batch = validate_produced(records.clone(), &rules)?;
-    let Some(codec) = compression else { return Ok(batch) };
     if batch.header().attributes.codec()? == codec {
         return Ok(batch);
     }

@@ -3,9 +3,13 @@
 use crate::support::*;
 use bytes::{Bytes, BytesMut};
 use highwater_records::Codec;
+use highwater_sim::Simulation;
+use highwater_sim::disk::{Fault, Op};
 use highwater_types::{Offset, PartitionIndex, ProducerId, Timestamp, TopicId};
 use highwater_wire::messages::*;
 use highwater_wire::{ErrorCode, Records};
+use std::path::Path;
+use std::time::Duration;
 
 #[test]
 fn what_was_produced_is_there_after_a_restart() {
@@ -240,6 +244,37 @@ fn producer_ids_are_never_given_twice() {
         let mut client = Client::to(&env, &node).await;
         let request = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
         assert_eq!(client.call(4, &request).await.error_code, ErrorCode::UNSUPPORTED_VERSION);
+        node.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_in_the_middle_of_a_write_fails_no_other_clients_request() {
+    let sim = Simulation::new(11);
+    let id = sim.node("n").node();
+    sim.block_on(async {
+        let env = sim.env(id);
+        let node = start(&env, Path::new("/data"), &[]).await;
+        let [mut goes, mut stays] = [Client::to(&env, &node).await, Client::to(&env, &node).await];
+        let topic = goes.create_topic("t", 1, &[]).await;
+        for _ in 0..2 {
+            let stall = Fault::Stall(Duration::from_secs(2));
+            sim.disk(id).fail_next(Op::Write, &format!("{topic}-0"), stall);
+        }
+        // The first write holds up all that comes after it, and the second one writes that together.
+        goes.send(9, &produce("t", 0, batch(&["a"]), -1)).await;
+        pause(&env, Duration::from_millis(100)).await;
+        goes.send(9, &produce("t", 0, batch(&["b"]), -1)).await;
+        pause(&env, Duration::from_millis(100)).await;
+        stays.send(9, &produce("t", 0, batch(&["c"]), -1)).await;
+        pause(&env, Duration::from_millis(2_500)).await;
+        drop(goes);
+        let (_, response) = stays.receive::<ProduceRequest>(9).await;
+        let part = &response.responses[0].partition_responses[0];
+        assert_eq!((part.error_code, part.base_offset), (ErrorCode::NONE, Offset(2)));
+        let expected = [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())];
+        assert_eq!(records(&stays.fetch("t", 0, 0).await), expected);
+        assert_eq!(stays.produce("t", 0, batch(&["d"])).await.base_offset, Offset(3));
         node.shutdown().await.unwrap();
     });
 }
