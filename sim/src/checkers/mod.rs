@@ -235,8 +235,9 @@ impl Checkers {
         }
     }
 
-    /// A node's process starts, with its wall clock so far ahead of true time. Retention cannot tell a clock that was
-    /// ahead at its start from one that is right.
+    /// A node's process starts, with its wall clock so far ahead of true time, or has got so far ahead since because
+    /// its clocks run too fast. Retention cannot tell a clock that was ahead at its start, or is fast, from one that
+    /// is right.
     pub fn node_started(&mut self, node: NodeId, wall_ahead_ms: i64) {
         self.ghost.started(node, wall_ahead_ms);
     }

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 /// For how long a partition is read that brings nothing more.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a partition is read from its start again because that moves.
-const ATTEMPTS: u32 = 20;
 /// Of how many records one has its time looked up.
 const LOOK_UP_ONE_IN: usize = 40;
+/// How often a partition is read anew whose start was moved by retention in the middle of it.
+const MOST_ATTEMPTS: u32 = 10;
 
 /// Reads everything. A partition that cannot be read is written down as such.
 pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
@@ -29,7 +29,7 @@ pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
         let config = config(&admin, name).await?;
         for partition in &topic.partitions {
             let key = (name.clone(), partition.index);
-            match read_partition(machine, &client, &admin, &key, topic).await {
+            match read_steadily(machine, &client, &admin, &key, topic).await {
                 Ok(read) => {
                     state.partitions.insert(key, FinalPartition { config: config.clone(), ..read });
                 }
@@ -49,30 +49,45 @@ async fn config(admin: &Admin<SimEnv>, topic: &str) -> Result<BTreeMap<String, S
     Ok(described.into_iter().filter_map(|it| Some((it.name.to_string(), it.value?.to_string()))).collect())
 }
 
+/// Reads a partition, and reads it anew if retention took away what was to be read next.
+async fn read_steadily(
+    machine: &Machine,
+    client: &Client<SimEnv>,
+    admin: &Admin<SimEnv>,
+    key: &(Str, PartitionIndex),
+    metadata: &TopicMetadata,
+) -> Result<FinalPartition, String> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let (start, why) = match read_partition(machine, client, admin, key, metadata).await {
+            Ok(read) => return Ok(read),
+            Err(failed) => failed,
+        };
+        let now = admin.list_offset(&key.0, key.1, EARLIEST).await.ok().and_then(|found| found.offset);
+        if attempts >= MOST_ATTEMPTS || now.is_none_or(|now| now <= start) {
+            return Err(why);
+        }
+    }
+}
+
+/// Reads a partition once. An error comes with the start that was found before.
 async fn read_partition(
     machine: &Machine,
     client: &Client<SimEnv>,
     admin: &Admin<SimEnv>,
     (topic, partition): &(Str, PartitionIndex),
     metadata: &TopicMetadata,
-) -> Result<FinalPartition, String> {
-    let text = |error: ClientError| error.to_string();
+) -> Result<FinalPartition, (Offset, String)> {
+    let text = |error: ClientError| (Offset(i64::MAX), error.to_string());
     let find = async |query: Timestamp| admin.list_offset(topic, *partition, query).await.map_err(text);
-    let mut attempts = 0;
-    let (start, end, records) = loop {
-        attempts += 1;
-        let start = find(EARLIEST).await?.offset.unwrap_or_default();
-        let end = find(LATEST).await?.offset.unwrap_or_default();
-        let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
-        let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
-        consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
-        match read_records(machine, &mut consumer, (topic, *partition), end).await {
-            Ok(records) => break (start, end, records),
-            // Retention took what was about to be read: again, from where the log starts now.
-            Err(_) if attempts < ATTEMPTS && find(EARLIEST).await?.offset.unwrap_or_default() > start => {}
-            Err(why) => return Err(why),
-        }
-    };
+    let start = find(EARLIEST).await?.offset.unwrap_or_default();
+    let end = find(LATEST).await?.offset.unwrap_or_default();
+    let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
+    consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
+    let records =
+        read_records(machine, &mut consumer, (topic, *partition), end).await.map_err(|why| (start, why))?;
     let mut queries = vec![EARLIEST, LATEST, MAX_TIMESTAMP];
     for record in records.iter().step_by(LOOK_UP_ONE_IN) {
         queries.extend([record.timestamp, Timestamp(record.timestamp.0 + 1)]);

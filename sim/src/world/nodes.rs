@@ -70,6 +70,15 @@ struct Broker {
     start_at: Option<Duration>,
     /// When a log failed.
     poisoned_at: Option<Duration>,
+    ahead: Ahead,
+}
+
+/// How far a process can be ahead of true time, in milliseconds. It may trust the wall clock of its start, and from
+/// then on the clock that does not jump, which can run too fast all the same.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    at_start: i64,
+    told: i64,
 }
 
 /// What is counted of the nodes.
@@ -138,6 +147,7 @@ impl Nodes {
                 stop: None,
                 start_at: None,
                 poisoned_at: None,
+                ahead: Ahead::default(),
             };
             (simulation.node(&host(id)).node(), broker)
         });
@@ -163,7 +173,8 @@ impl Nodes {
         self.lock().on_end = Box::new(told);
     }
 
-    /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead.
+    /// Says who is told of the start of each process and by how many milliseconds it is ahead of true time, and again
+    /// whenever it has got further ahead because its clocks run too fast.
     pub fn on_start(&self, told: impl FnMut(NodeId, i64) + Send + 'static) {
         self.lock().on_start = Box::new(told);
     }
@@ -260,8 +271,13 @@ impl Nodes {
             (config, broker.run, stopped)
         };
         let env = simulation.restart(node);
-        let ahead_ms = env.clock().wall().0 - env.true_time().0;
-        (self.lock().on_start)(node, ahead_ms);
+        let wall = env.clock().wall().0 - env.true_time().0;
+        let mut inner = self.lock();
+        if let Some(broker) = inner.brokers.get_mut(&node) {
+            broker.ahead = Ahead { at_start: wall - gained_ms(&env), told: wall };
+        }
+        (inner.on_start)(node, wall);
+        drop(inner);
         let process = serve(self.clone(), env.clone(), node, run, config, stopped);
         env.spawn("broker", process).detach();
     }
@@ -361,9 +377,21 @@ impl Nodes {
     pub async fn supervise(&self, simulation: &Simulation) {
         loop {
             for node in self.brokers() {
+                self.look_at_clock(simulation, node);
                 self.look_after(simulation, node);
             }
             simulation.sleep(ROUND).await;
+        }
+    }
+
+    fn look_at_clock(&self, simulation: &Simulation, node: NodeId) {
+        let gained = gained_ms(&simulation.env(node));
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node) else { return };
+        let ahead = broker.ahead.at_start + gained;
+        if ahead > broker.ahead.told {
+            broker.ahead.told = ahead;
+            (inner.on_start)(node, ahead);
         }
     }
 
@@ -398,6 +426,12 @@ impl Nodes {
             _ => {}
         }
     }
+}
+
+/// How far a machine's clock that does not jump is ahead of true time.
+fn gained_ms(env: &SimEnv) -> i64 {
+    let ms = |at: Instant| i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX);
+    ms(env.clock().now()) - ms(env.true_now())
 }
 
 /// The broker's process.
