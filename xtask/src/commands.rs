@@ -33,7 +33,7 @@ pub fn sim(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode>
         rest.insert(0, "scenarios/fast".to_owned());
     }
     rest.insert(0, "run".to_owned());
-    let simulator = if madsim { build_madsim(workspace)? } else { build_simulator(workspace)? };
+    let simulator = if madsim { build_instrumented(workspace)? } else { build_simulator(workspace)? };
     run(&simulator, rest)
 }
 
@@ -49,16 +49,17 @@ fn build_simulator(workspace: &Workspace) -> Result<PathBuf> {
     Ok(release_binary(workspace, "highwater-sim"))
 }
 
-fn build_madsim(workspace: &Workspace) -> Result<PathBuf> {
-    let target = workspace.target().join("madsim");
+/// Builds the simulator with what ordinary builds leave out: madsim, and the planted bugs. Gives its path.
+pub fn build_instrumented(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target().join("instrumented");
     let status = cargo(workspace)
-        .args(["build", "--quiet", "--release", "-p", "highwater-sim", "--bin", "highwater-sim"])
+        .args(["build", "--quiet", "--locked", "--release", "-p", "highwater-sim", "--bin", "highwater-sim"])
         .env("CARGO_TARGET_DIR", &target)
         // The variable replaces what .cargo/config.toml says, so that is repeated.
-        .env("RUSTFLAGS", "--cfg tokio_unstable --cfg madsim")
+        .env("RUSTFLAGS", "--cfg tokio_unstable --cfg madsim --cfg highwater_mutants")
         .status()
         .context("cargo build")?;
-    ensure!(status.success(), "building the simulator for madsim: {status}");
+    ensure!(status.success(), "building the simulator with madsim and planted bugs: {status}");
     Ok(target.join("release").join("highwater-sim"))
 }
 

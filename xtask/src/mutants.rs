@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: planted bugs against the simulator.
 
 use crate::arguments::Arguments;
-use crate::commands::cargo;
+use crate::commands::build_instrumented;
 use crate::layers::{self, OUTSIDE};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +41,7 @@ pub fn mutants(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitC
         chosen = planted.keys().cloned().collect();
     }
     let simulated = simulated(workspace)?;
-    let simulator = build(workspace)?;
+    let simulator = build_instrumented(workspace)?;
     let simulate = |mutant: Option<&str>| simulate(&simulator, workspace, seeds, &engine, mutant);
 
     println!(
@@ -132,19 +132,6 @@ fn simulated(workspace: &Workspace) -> Result<Vec<String>> {
 fn switches(source: &str) -> impl Iterator<Item = String> {
     let id = |rest: &str| rest.split_once('"').map(|(id, _)| id.to_owned());
     source.split("mutant!(\"").skip(1).filter_map(id)
-}
-
-fn build(workspace: &Workspace) -> Result<std::path::PathBuf> {
-    let target = workspace.target().join("mutants");
-    let status = cargo(workspace)
-        .args(["build", "--quiet", "--release", "-p", SIMULATOR, "--bin", SIMULATOR])
-        .env("CARGO_TARGET_DIR", &target)
-        // The variable replaces what .cargo/config.toml says, so that is repeated.
-        .env("RUSTFLAGS", "--cfg tokio_unstable --cfg highwater_mutants")
-        .status()
-        .context("cargo build")?;
-    ensure!(status.success(), "building the simulator: {status}");
-    Ok(target.join("release").join(SIMULATOR))
 }
 
 fn simulate(

@@ -1,6 +1,7 @@
 //! What a campaign adds up to.
 
 use crate::executor::Failure;
+use crate::hash::EventHash;
 use crate::run::Run;
 use crate::scenario::Found;
 use highwater_faults::ScenarioFile;
@@ -94,6 +95,8 @@ pub struct Summary {
     pub failed: Vec<Failed>,
     /// Seeds whose second run was another one.
     pub diverged: Vec<Diverged>,
+    /// The hash of all runs, in their order: the same campaign gives the same.
+    pub hash: u64,
 }
 
 impl Summary {
@@ -111,6 +114,9 @@ impl Summary {
 
     pub(super) fn add(&mut self, number: u64, run: Run, took: Duration) {
         let faults: u64 = run.faults.values().sum();
+        let mut hash = EventHash::default();
+        [self.hash, number, run.seed, run.hash].into_iter().for_each(|word| hash.word(word));
+        self.hash = hash.value();
         for (fault, count) in run.faults {
             *self.faults.entry(fault).or_default() += count;
         }

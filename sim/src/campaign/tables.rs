@@ -51,8 +51,9 @@ impl fmt::Display for Summary {
                 writeln!(f, "never reached by {}: {mark}", scenario.name)?;
             }
         }
+        writeln!(f, "\n{} runs, hash of all {:016x}", self.runs(), self.hash)?;
         if self.runs() < self.asked {
-            writeln!(f, "\ncut short: {} of {} runs were made", self.runs(), self.asked)?;
+            writeln!(f, "cut short: {} of {} runs were made", self.runs(), self.asked)?;
         }
         Ok(())
     }
