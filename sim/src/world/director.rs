@@ -204,6 +204,10 @@ impl Director {
             disks::heal(&simulation.disk(node));
             self.nodes.start(simulation, node);
         }
+        for node in self.nodes.clients() {
+            disks::heal(&simulation.disk(node));
+            self.nodes.start(simulation, node);
+        }
         let mut state = self.lock();
         state.held.clear();
         state.full.clear();

@@ -56,6 +56,7 @@ pub enum End {
 
 type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
 type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
+type OnClientStart = Arc<dyn Fn(&Simulation, NodeId) + Send + Sync>;
 
 /// A broker.
 struct Broker {
@@ -95,6 +96,7 @@ struct Inner {
     repair_after: Duration,
     on_end: OnEnd,
     on_start: OnStart,
+    on_client_start: OnClientStart,
 }
 
 /// The nodes of a run. A cheap handle.
@@ -117,7 +119,8 @@ pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig
     Ok(config)
 }
 
-fn host(id: BrokerId) -> String {
+/// The host name of a broker.
+pub(crate) fn host(id: BrokerId) -> String {
     format!("broker-{id}")
 }
 
@@ -150,6 +153,7 @@ impl Nodes {
             repair_after: Duration::from_secs(2),
             on_end: Box::new(|_, _| {}),
             on_start: Box::new(|_, _| {}),
+            on_client_start: Arc::new(|_, _| {}),
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -166,6 +170,11 @@ impl Nodes {
     /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead.
     pub fn on_start(&self, told: impl FnMut(NodeId, i64) + Send + 'static) {
         self.lock().on_start = Box::new(told);
+    }
+
+    /// Says who starts what runs on a client's machine, once the fault that kept the machine down is over.
+    pub fn on_client_start(&self, starter: impl Fn(&Simulation, NodeId) + Send + Sync + 'static) {
+        self.lock().on_client_start = Arc::new(starter);
     }
 
     /// Says how long it takes until somebody restarts a node one of whose logs has failed.
@@ -243,7 +252,11 @@ impl Nodes {
     pub fn start(&self, simulation: &Simulation, node: NodeId) {
         let (config, run, stopped) = {
             let mut inner = self.lock();
-            let Some(broker) = inner.brokers.get(&node) else { return };
+            let Some(broker) = inner.brokers.get(&node) else {
+                let starter = Arc::clone(&inner.on_client_start);
+                drop(inner);
+                return starter(simulation, node);
+            };
             let config = (inner.config)(broker.id);
             let Some(broker) = inner.brokers.get_mut(&node) else { return };
             broker.wanted = true;
