@@ -78,10 +78,28 @@ fn the_ledger_counts_every_payment() -> Result<(), TestFailure> {
 fn the_bug_of_the_hasty_ledger_is_found_and_repeated() {
     let failure = seeds(SEEDS, test_hasty_ledger).unwrap_err();
     let told = failure.to_string();
+    eprintln!("{told}");
     assert!(failure.expectation().starts_with("the ledger should have counted all"), "{told}");
     assert_eq!(failure.test.as_deref(), Some("the_bug_of_the_hasty_ledger_is_found_and_repeated"));
     assert!(told.contains(&format!("HIGHWATER_SEED={} cargo test the_bug_of", failure.seed())), "{told}");
     let again = test_hasty_ledger(failure.seed()).unwrap_err();
     assert_eq!(again, failure, "the seed gives another run");
     assert!(test_ledger(failure.seed()).is_ok());
+}
+
+/// The chapter shows this test and its application, and no other code.
+#[test]
+fn the_chapter_shows_this_code() {
+    let chapter = include_str!("../../docs/TESTING-YOUR-APPLICATION.md");
+    let code = [include_str!("application.rs"), include_str!("payments/mod.rs")];
+    let mut blocks = 0;
+    for block in chapter.split("```rust\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        assert!(
+            code.iter().any(|code| code.contains(block)),
+            "the code has changed, or this is none:\n{block}"
+        );
+        blocks += 1;
+    }
+    assert_eq!(blocks, 6);
 }

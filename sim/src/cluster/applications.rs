@@ -52,7 +52,7 @@ impl Applications {
     /// Makes the machines. Nothing runs yet.
     pub(super) fn new(simulation: &Simulation, nodes: &Nodes, programs: Vec<(String, Program)>) -> Self {
         let applications = programs.into_iter().map(|(name, program)| {
-            let node = nodes.add_client(simulation, &name).node();
+            let node = nodes.add_named_client(simulation, &name).node();
             Application { name, node, program, process: Process::Gone, run: 0 }
         });
         let all = Self(Arc::new(Mutex::new(applications.collect())));
@@ -89,7 +89,7 @@ impl Applications {
             }
             application.process = Process::Running;
             application.run += 1;
-            simulation.note(&format!("{} starts, for the {}. time", application.name, application.run));
+            simulation.note(&format!("start {} of {}", application.run, application.name));
             (Arc::clone(&application.program), application.run)
         };
         let env = simulation.restart(node);

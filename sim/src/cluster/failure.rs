@@ -39,6 +39,7 @@ impl TestFailure {
             simulated: Duration::ZERO,
             faults: BTreeMap::new(),
             starts: BTreeMap::new(),
+            story: Vec::new(),
             events: Vec::new(),
         };
         Self::new(Failure::Violation(Violation::new(SET_UP, why)), report)
@@ -67,9 +68,12 @@ impl TestFailure {
 impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} fails: {}", self.seed(), self.expectation())?;
-        if !self.report.events.is_empty() {
-            writeln!(f, "\nthe last events:")?;
-            self.report.events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
+        for (title, lines) in [("what befell", &self.report.story), ("the last events", &self.report.events)]
+        {
+            if !lines.is_empty() {
+                writeln!(f, "\n{title}:")?;
+                lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+            }
         }
         writeln!(f, "\n{}", self.report)?;
         write!(f, "repeat it: {}", self.repeat())

@@ -15,7 +15,6 @@ const USUAL_OF_APPLICATIONS: &[FaultKind] = &[
     FaultKind::PowerCutInRecovery,
     FaultKind::Pause,
     FaultKind::DiskStall,
-    FaultKind::Eviction,
 ];
 
 /// What goes wrong in a test, and how often.

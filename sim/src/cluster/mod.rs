@@ -151,6 +151,7 @@ impl Cluster {
         let result = simulation.run(rig.run(check));
         let mut report = rig.report(seed);
         if traced || result.is_err() {
+            report.story = simulation.notes();
             report.events = simulation.recent_events();
         }
         match result {
@@ -159,3 +160,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// How often each application was started.
     pub starts: BTreeMap<String, u64>,
+    /// What befell the machines, in order: faults, starts, and what applications noted. Kept with `events`.
+    pub story: Vec<String>,
     /// The newest events, if the test failed or they were asked for.
     pub events: Vec<String>,
 }

@@ -170,6 +170,7 @@ impl<'a> Rig<'a> {
             simulated: self.simulation.now(),
             faults,
             starts: self.applications.starts(),
+            story: Vec::new(),
             events: Vec::new(),
         }
     }

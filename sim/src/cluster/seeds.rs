@@ -75,6 +75,7 @@ mod tests {
             simulated: Duration::ZERO,
             faults: BTreeMap::new(),
             starts: BTreeMap::new(),
+            story: Vec::new(),
             events: Vec::new(),
         }
     }

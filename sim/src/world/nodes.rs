@@ -89,6 +89,8 @@ pub struct Tally {
 struct Inner {
     brokers: BTreeMap<NodeId, Broker>,
     clients: Vec<NodeId>,
+    /// What reports call clients that have a name of their own.
+    client_names: BTreeMap<NodeId, String>,
     config: Box<dyn Fn(BrokerId) -> BrokerConfig + Send>,
     topics: BTreeMap<String, TopicId>,
     tally: Tally,
@@ -147,6 +149,7 @@ impl Nodes {
         let inner = Inner {
             brokers: brokers.collect(),
             clients: Vec::new(),
+            client_names: BTreeMap::new(),
             config: Box::new(config),
             topics: BTreeMap::new(),
             tally: Tally::default(),
@@ -187,6 +190,18 @@ impl Nodes {
         let env = simulation.node(name);
         self.lock().clients.push(env.node());
         env
+    }
+
+    /// Makes a machine for clients that reports call by its name.
+    pub fn add_named_client(&self, simulation: &Simulation, name: &str) -> SimEnv {
+        let env = self.add_client(simulation, name);
+        self.lock().client_names.insert(env.node(), name.to_owned());
+        env
+    }
+
+    /// What reports call a client, if it has a name of its own.
+    pub fn client_name(&self, node: NodeId) -> Option<String> {
+        self.lock().client_names.get(&node).cloned()
     }
 
     /// The brokers' machines.
