@@ -78,7 +78,6 @@ fn the_ledger_counts_every_payment() -> Result<(), TestFailure> {
 fn the_bug_of_the_hasty_ledger_is_found_and_repeated() {
     let failure = seeds(SEEDS, test_hasty_ledger).unwrap_err();
     let told = failure.to_string();
-    eprintln!("{told}");
     assert!(failure.expectation().starts_with("the ledger should have counted all"), "{told}");
     assert_eq!(failure.test.as_deref(), Some("the_bug_of_the_hasty_ledger_is_found_and_repeated"));
     assert!(told.contains(&format!("HIGHWATER_SEED={} cargo test the_bug_of", failure.seed())), "{told}");
