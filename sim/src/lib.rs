@@ -2,6 +2,9 @@
 //! simulated machines.
 //!
 //! One seed decides everything. A failing run prints its seed, and the seed repeats it.
+//!
+//! To test an application of your own against a simulated cluster, start with [`Cluster`] and its example in
+//! [`cluster`].
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -11,6 +14,7 @@ compile_error!(
 
 pub mod campaign;
 pub mod checkers;
+pub mod cluster;
 pub mod disk;
 pub mod executor;
 pub mod hash;
@@ -21,4 +25,6 @@ pub mod run;
 pub mod scenario;
 pub mod world;
 
+pub use cluster::{Cluster, ClusterBuilder, Exit, Faults, Healed, Report, TestFailure, seeds};
 pub use executor::{EngineKind, Failure, NodeId, SimEnv, Simulation, Violation};
+pub use highwater_faults::FaultKind;

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// How many of the newest events a failure shows.
 const RECENT_EVENTS: usize = 60;
+/// How many notes are kept for a failure. They tell of faults, and are few.
+const RECENT_NOTES: usize = 1_000;
 /// More polls than any sensible run takes: a livelock.
 const MAX_POLLS: u64 = 200_000_000;
 
@@ -106,6 +108,7 @@ pub(super) struct Inner {
     /// How many there may be.
     pub(super) max_polls: u64,
     recent: VecDeque<Recent>,
+    notes: VecDeque<String>,
     /// The names of all topics that there were.
     topics: BTreeMap<TopicId, String>,
     /// How many events are kept for a failure.
@@ -145,6 +148,7 @@ impl Machine {
             polls: 0,
             max_polls: MAX_POLLS,
             recent: VecDeque::new(),
+            notes: VecDeque::new(),
             topics: BTreeMap::new(),
             recent_limit: RECENT_EVENTS,
             traces_disks: false,
@@ -403,7 +407,16 @@ impl Machine {
         let mut inner = self.lock();
         let _ = inner.hash.write_str(text);
         let noted = Recent::Note(inner.now_ns, text.to_owned());
+        if inner.notes.len() >= RECENT_NOTES {
+            inner.notes.pop_front();
+        }
+        let line = noted.line(|_| String::new(), &BTreeMap::new());
+        inner.notes.push_back(line);
         inner.remember(noted);
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.lock().notes.iter().cloned().collect()
     }
 
     pub(super) fn recent(&self) -> Vec<String> {

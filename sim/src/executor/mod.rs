@@ -165,6 +165,10 @@ impl Simulation {
         }
     }
 
+    fn name(&self, node: NodeId) -> String {
+        self.machine.lock().nodes[node.0].name.clone()
+    }
+
     fn stop(&self, node: NodeId, hangup: Hangup) {
         let mut inner = self.machine.lock();
         inner.nodes[node.0].life += 1;
@@ -179,14 +183,14 @@ impl Simulation {
     pub fn crash(&self, node: NodeId) {
         // The disk dies first, so that nothing which is dropped can still reach it.
         self.disk(node).crash();
-        self.machine.note(&format!("process crash of node {}", node.0));
+        self.machine.note(&format!("process crash of node {} ({})", node.0, self.name(node)));
         self.stop(node, Hangup::Reset);
     }
 
     /// A node's machine loses power: what no sync covered meets its fate by these rates.
     pub fn power_loss(&self, node: NodeId, rates: PowerRates) {
         self.disk(node).power_loss(rates);
-        self.machine.note(&format!("power loss of node {}", node.0));
+        self.machine.note(&format!("power loss of node {} ({})", node.0, self.name(node)));
         self.stop(node, Hangup::Silent);
     }
 
@@ -294,6 +298,11 @@ impl Simulation {
     /// The newest events.
     pub fn recent_events(&self) -> Vec<String> {
         self.machine.recent()
+    }
+
+    /// The newest notes, which reach back further than events do: what befell machines.
+    pub fn notes(&self) -> Vec<String> {
+        self.machine.notes()
     }
 
     /// How often each reach mark was passed.

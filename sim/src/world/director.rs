@@ -145,6 +145,9 @@ impl Director {
 
     /// What a report calls a machine.
     fn name(&self, node: NodeId) -> String {
+        if let Some(name) = self.nodes.client_name(node) {
+            return name;
+        }
         let place = |nodes: Vec<NodeId>| nodes.iter().position(|&other| other == node).map(|place| place + 1);
         match (place(self.nodes.brokers()), place(self.nodes.clients())) {
             (Some(number), _) => format!("broker {number}"),
@@ -201,6 +204,10 @@ impl Director {
         self.lock().links.heal(simulation, &machines);
         machines.iter().for_each(|&node| clocks::heal(simulation, node));
         for node in self.nodes.brokers() {
+            disks::heal(&simulation.disk(node));
+            self.nodes.start(simulation, node);
+        }
+        for node in self.nodes.clients() {
             disks::heal(&simulation.disk(node));
             self.nodes.start(simulation, node);
         }

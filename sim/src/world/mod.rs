@@ -20,12 +20,16 @@ pub use director::Director;
 pub use nodes::{End, Nodes, Tally};
 pub use outcome::{Options, Outcome};
 
+pub(crate) use clients::{Machine, Shared};
+pub(crate) use nodes::{PORT, config, host};
+pub(crate) use phases::beside;
+pub(crate) use workload::create_all;
+
 use crate::checkers::{Checkers, Regime};
 use crate::disk::SimDisk;
 use crate::executor::{Failure, NodeId, Simulation};
+use crate::history;
 use crate::history::{FinalState, Op};
-use crate::{history, world::clients::Machine};
-use clients::Shared;
 use highwater_faults::Scenario;
 use highwater_types::Instant;
 use outcome::Summary;
@@ -109,7 +113,7 @@ impl<'a> World<'a> {
 }
 
 /// Lets nodes and checkers hear of everything.
-fn listen(
+pub(crate) fn listen(
     simulation: &Simulation,
     nodes: &Nodes,
     checkers: &Arc<Mutex<Checkers>>,

@@ -56,6 +56,7 @@ pub enum End {
 
 type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
 type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
+type OnClientStart = Arc<dyn Fn(&Simulation, NodeId) + Send + Sync>;
 
 /// A broker.
 struct Broker {
@@ -97,6 +98,8 @@ pub struct Tally {
 struct Inner {
     brokers: BTreeMap<NodeId, Broker>,
     clients: Vec<NodeId>,
+    /// What reports call clients that have a name of their own.
+    client_names: BTreeMap<NodeId, String>,
     config: Box<dyn Fn(BrokerId) -> BrokerConfig + Send>,
     topics: BTreeMap<String, TopicId>,
     tally: Tally,
@@ -104,6 +107,7 @@ struct Inner {
     repair_after: Duration,
     on_end: OnEnd,
     on_start: OnStart,
+    on_client_start: OnClientStart,
 }
 
 /// The nodes of a run. A cheap handle.
@@ -126,7 +130,8 @@ pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig
     Ok(config)
 }
 
-fn host(id: BrokerId) -> String {
+/// The host name of a broker.
+pub(crate) fn host(id: BrokerId) -> String {
     format!("broker-{id}")
 }
 
@@ -154,12 +159,14 @@ impl Nodes {
         let inner = Inner {
             brokers: brokers.collect(),
             clients: Vec::new(),
+            client_names: BTreeMap::new(),
             config: Box::new(config),
             topics: BTreeMap::new(),
             tally: Tally::default(),
             repair_after: Duration::from_secs(2),
             on_end: Box::new(|_, _| {}),
             on_start: Box::new(|_, _| {}),
+            on_client_start: Arc::new(|_, _| {}),
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -179,6 +186,11 @@ impl Nodes {
         self.lock().on_start = Box::new(told);
     }
 
+    /// Says who starts what runs on a client's machine, once the fault that kept the machine down is over.
+    pub fn on_client_start(&self, starter: impl Fn(&Simulation, NodeId) + Send + Sync + 'static) {
+        self.lock().on_client_start = Arc::new(starter);
+    }
+
     /// Says how long it takes until somebody restarts a node one of whose logs has failed.
     pub fn set_repair_after(&self, pause: Duration) {
         self.lock().repair_after = pause;
@@ -189,6 +201,18 @@ impl Nodes {
         let env = simulation.node(name);
         self.lock().clients.push(env.node());
         env
+    }
+
+    /// Makes a machine for clients that reports call by its name.
+    pub fn add_named_client(&self, simulation: &Simulation, name: &str) -> SimEnv {
+        let env = self.add_client(simulation, name);
+        self.lock().client_names.insert(env.node(), name.to_owned());
+        env
+    }
+
+    /// What reports call a client, if it has a name of its own.
+    pub fn client_name(&self, node: NodeId) -> Option<String> {
+        self.lock().client_names.get(&node).cloned()
     }
 
     /// The brokers' machines.
@@ -254,7 +278,11 @@ impl Nodes {
     pub fn start(&self, simulation: &Simulation, node: NodeId) {
         let (config, run, stopped) = {
             let mut inner = self.lock();
-            let Some(broker) = inner.brokers.get(&node) else { return };
+            let Some(broker) = inner.brokers.get(&node) else {
+                let starter = Arc::clone(&inner.on_client_start);
+                drop(inner);
+                return starter(simulation, node);
+            };
             let config = (inner.config)(broker.id);
             let Some(broker) = inner.brokers.get_mut(&node) else { return };
             broker.wanted = true;

@@ -14,6 +14,11 @@ const RECOVERY_WITHIN: Duration = Duration::from_secs(5);
 /// How long an orderly stop may take before the process is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
+/// Before which of its next operations on its disk an application dies, at most.
+const OPERATIONS_AHEAD: u64 = 40;
+/// How long an application is waited for that makes none, at most.
+const OPERATION_WITHIN: Duration = Duration::from_secs(1);
+
 /// How a process ends.
 #[derive(Clone, Copy)]
 enum Death {
@@ -57,6 +62,11 @@ impl Director {
 
     /// Ends processes at one instant, and starts them again after a while. Those that are down already stay so.
     async fn kill_for(&self, simulation: &Simulation, targets: &[NodeId], death: Death, down: Duration) {
+        for &node in targets {
+            if self.nodes.client_name(node).is_some() {
+                self.reach_operation(simulation, node).await;
+            }
+        }
         let killed: Vec<NodeId> =
             targets.iter().copied().filter(|&node| self.kill(simulation, node, death)).collect();
         if killed.is_empty() {
@@ -122,17 +132,7 @@ impl Director {
         }
         simulation.sleep(down).await;
         self.revive(simulation, node);
-        // Until the cut the node's disk may stand still.
-        self.watch.node_stopping(node);
-        let blown = {
-            let mut blown = pin!(simulation.fuse(node, operations));
-            let mut timer = pin!(simulation.sleep(RECOVERY_WITHIN));
-            poll_fn(|cx| match blown.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(true),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| false),
-            })
-            .await
-        };
+        let blown = self.stop_disk(simulation, node, operations, RECOVERY_WITHIN).await;
         if !self.kill(simulation, node, Death::Power(unsynced)) {
             return;
         }
@@ -142,6 +142,39 @@ impl Director {
         }
         simulation.sleep(down).await;
         self.revive(simulation, node);
+    }
+
+    /// Stops a node's disk before one of its next operations, and waits until that has happened; false if it has not in
+    /// time. Whoever calls this stops the node then.
+    async fn stop_disk(
+        &self,
+        simulation: &Simulation,
+        node: NodeId,
+        operations: u64,
+        within: Duration,
+    ) -> bool {
+        // Until then the node's disk may stand still.
+        self.watch.node_stopping(node);
+        let mut blown = pin!(simulation.fuse(node, operations));
+        let mut timer = pin!(simulation.sleep(within));
+        poll_fn(|cx| match blown.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| false),
+        })
+        .await
+    }
+
+    /// Waits for one of the next steps of an application. Most of the time it does nothing, and a death then is worth
+    /// little: between any two of its operations it shall be as likely.
+    async fn reach_operation(&self, simulation: &Simulation, node: NodeId) {
+        if self.lock().held.contains(&node) {
+            return;
+        }
+        let (operations, share) = {
+            let mut state = self.lock();
+            (state.below(OPERATIONS_AHEAD), state.below(1_000) as u32)
+        };
+        self.stop_disk(simulation, node, operations, OPERATION_WITHIN * share / 1_000).await;
     }
 
     /// Stops a node in order and starts it again. It counts as down only once it has stopped: until then it can crash.

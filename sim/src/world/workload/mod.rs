@@ -11,7 +11,7 @@ mod producer;
 mod raw;
 mod sends;
 
-pub(super) use churn::create_all;
+pub(crate) use churn::create_all;
 pub(super) use probe::probe;
 
 use super::clients::Machine;
