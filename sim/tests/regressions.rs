@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use highwater_env::{Disk, Env, File, OpenMode};
+use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_log::{
-    AppendError, Appended, Log, LogConfig, LogError, ReadError, RecoveryReport, Store, StoreOptions,
+    AppendError, Appended, Log, LogConfig, LogError, ReadError, ReadSlice, RecoveryReport, Store,
+    StoreOptions,
 };
 use highwater_records::{Batch, BatchBuilder, Codec};
-use highwater_sim::disk::{Fault, Op, PowerRates};
-use highwater_sim::{NodeId, SimEnv, Simulation};
+use highwater_sim::disk::{Fault, Op, PowerRates, SyncFailure};
+use highwater_sim::{NodeId, SimEnv, Simulation, Violation};
 use highwater_types::{
     BrokerId, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, Uuid,
 };
@@ -341,6 +342,30 @@ fn segments_stay_until_the_marks_on_disk_do_not_need_them() {
         let (store, reports) = open(&env, 1_000).await;
         assert_eq!(reports[0].damaged, []);
         assert_eq!(store.log(LOG).unwrap().end_offset(), Offset(5));
+    });
+}
+
+/// A log had failed in a sync, which had taken its last batch out of the page cache. A read that met an error looked at
+/// the whole segment, and reported the batch that had been promised to nobody as damage.
+#[test]
+fn what_a_failed_sync_was_for_is_not_damaged() {
+    let (simulation, _, env) = node(1);
+    simulation.observe(Box::new(|_, _, event| match event {
+        Event::Damaged { .. } => Err(Violation::new("S10", format!("{event:?}"))),
+        _ => Ok(()),
+    }));
+    simulation.block_on(async {
+        let (store, _) = open(&env, 3_600_000).await;
+        let log = store.create_log(LOG, LogConfig::default()).await.unwrap();
+        append_synced(&log, &batch(1, None)).await;
+        append_synced(&log, &batch(1, None)).await;
+        env.disk().fail_next_sync(".log", SyncFailure::Reverted);
+        append(&log, &batch(1, None)).await.unwrap();
+        assert!(log.wait_synced(Offset(3)).await.is_err());
+        env.disk().fail_next(Op::Read, ".log", Fault::Error);
+        let read = log.read(Offset(0), log.synced_end(), 1 << 20, true).await;
+        let Ok(ReadSlice::Checked(bytes)) = read else { panic!("what was synced can be read") };
+        assert_eq!(Batch::check(bytes.slice(..bytes.len() / 2)).unwrap().header().record_count, 1);
     });
 }
 

@@ -369,10 +369,17 @@ impl<E: Env> Log<E> {
     /// Quarantines damaged offsets.
     fn note_damage(&self, damaged: &[Range<Offset>]) {
         let start = self.start_offset();
-        for range in damaged.iter().filter(|range| range.end > start) {
+        // After a failed sync nobody knows what became of the bytes that it was for. They were promised to nobody, and
+        // the next recovery drops them: that is no damage.
+        let end = if self.is_poisoned() { self.synced_end() } else { self.end_offset() };
+        for range in damaged {
+            let range = range.start..range.end.min(end);
+            if range.is_empty() || range.end <= start {
+                continue;
+            }
             let new = lock(&self.0.view).quarantine(range.clone());
             if new {
-                let Range { start: from, end: to } = *range;
+                let Range { start: from, end: to } = range;
                 tracing::error!(log = %self.id(), %from, %to, "stored batches are damaged; they are not served");
                 self.0.core.env.observe(&Event::Damaged { log: self.id(), from, to });
             }
