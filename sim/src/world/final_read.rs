@@ -67,7 +67,11 @@ async fn read_partition(
         let mut consumer = Consumer::new(client.clone(), config).map_err(text)?;
         consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
         match read_records(machine, &mut consumer, (topic, *partition), end).await {
-            Ok(records) => break (start, end, records),
+            Ok(records) => {
+                // What was sent without waiting for an answer may still arrive, and is then a part of the log.
+                let end = records.last().map_or(end, |last| end.max(last.offset.next()));
+                break (start, end, records);
+            }
             // Retention took what was about to be read: again, from where the log starts now.
             Err(_) if attempts < ATTEMPTS && find(EARLIEST).await?.offset.unwrap_or_default() > start => {}
             Err(why) => return Err(why),
@@ -82,9 +86,9 @@ async fn read_partition(
         let found = find(query).await?;
         list_offsets.push((query.0, found.offset.map(|offset| (offset, found.timestamp))));
     }
-    // Retention may have gone on while the partition was read.
+    // Retention may have gone on while the partition was read, and late records may have come.
     let now = find(EARLIEST).await?.offset.unwrap_or_default();
-    let moved = now > start;
+    let moved = now > start || find(LATEST).await?.offset != Some(end);
     Ok(FinalPartition {
         log: LogId { topic: metadata.id, partition: *partition },
         start: now,
