@@ -70,6 +70,10 @@ struct Broker {
     start_at: Option<Duration>,
     /// When a log failed.
     poisoned_at: Option<Duration>,
+    /// By how many milliseconds the machine's wall clock was ahead when the process opened its disk, at most.
+    wall_ahead_ms: i64,
+    /// By how many milliseconds the machine's clock without jumps was ahead when the process started.
+    steady_ahead_ms: i64,
 }
 
 /// What is counted of the nodes.
@@ -138,6 +142,8 @@ impl Nodes {
                 stop: None,
                 start_at: None,
                 poisoned_at: None,
+                wall_ahead_ms: 0,
+                steady_ahead_ms: 0,
             };
             (simulation.node(&host(id)).node(), broker)
         });
@@ -163,7 +169,8 @@ impl Nodes {
         self.lock().on_end = Box::new(told);
     }
 
-    /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead.
+    /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead:
+    /// again if the process takes over more of that later.
     pub fn on_start(&self, told: impl FnMut(NodeId, i64) + Send + 'static) {
         self.lock().on_start = Box::new(told);
     }
@@ -260,10 +267,26 @@ impl Nodes {
             (config, broker.run, stopped)
         };
         let env = simulation.restart(node);
-        let ahead_ms = env.clock().wall().0 - env.true_time().0;
-        (self.lock().on_start)(node, ahead_ms);
+        if let Some(broker) = self.lock().brokers.get_mut(&node) {
+            broker.wall_ahead_ms = wall_ahead_ms(&env);
+            broker.steady_ahead_ms = steady_ahead_ms(&env);
+        }
+        self.clock_moved(&env);
         let process = serve(self.clone(), env.clone(), node, run, config, stopped);
         env.spawn("broker", process).detach();
+    }
+
+    /// A machine's clock was changed, or has run wrong until now. A process that starts takes a jump for the right time;
+    /// one that runs does not believe jumps, but knows no other clock than the one that drifts.
+    pub(crate) fn clock_moved(&self, env: &SimEnv) {
+        let node = env.node();
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node) else { return };
+        if broker.process == Process::Starting {
+            broker.wall_ahead_ms = broker.wall_ahead_ms.max(wall_ahead_ms(env));
+        }
+        let ahead_ms = broker.wall_ahead_ms + steady_ahead_ms(env) - broker.steady_ahead_ms;
+        (inner.on_start)(node, ahead_ms);
     }
 
     /// The broker's process dies. Nobody starts it again but [`Nodes::start`].
@@ -398,6 +421,15 @@ impl Nodes {
             _ => {}
         }
     }
+}
+
+fn wall_ahead_ms(env: &SimEnv) -> i64 {
+    env.clock().wall().0 - env.true_time().0
+}
+
+fn steady_ahead_ms(env: &SimEnv) -> i64 {
+    let millis = |nanos: u64| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+    millis(env.clock().now().0) - millis(env.true_now().0)
 }
 
 /// The broker's process.
