@@ -62,6 +62,8 @@ pub enum Event {
         /// Bytes of an unproven tail that were cut off.
         cut_bytes: u64,
     },
+    /// The marks that say how far the logs of a disk were synced cannot be read: what is proven is guessed.
+    MarksLost,
     /// Bytes that were proven durable are no longer what was written. They are never served.
     Damaged {
         /// Which log.

@@ -18,7 +18,7 @@ use crate::segment::{Active, Sealed};
 use crate::window::Window;
 use bytes::Bytes;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
-use highwater_types::{LogId, Offset, Timestamp};
+use highwater_types::{LogId, Offset, Timestamp, mutant};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -176,7 +176,14 @@ impl<'a, E: Env> Recovery<'a, E> {
         // Names that a process before this one gave may be visible and not on disk. What they replace is cut on the
         // strength of them.
         self.disk().sync_dir(&self.dir).await?;
-        let segments = self.live_segments().await?;
+        let mut segments = self.live_segments().await?;
+        if mutant!("offset-reuse-purge") && self.hold_no_batch(&segments).await? {
+            // As if only batches told of the next offset, and neither the mark nor an empty segment's name.
+            for base in segments.drain(..) {
+                remove_segment(self.disk(), &self.dir, base).await?;
+            }
+            self.mark = Mark { position: SEGMENT_HEADER_BYTES, ..Mark::default() };
+        }
         let tail_from = self.tail_from(&segments);
         let (below, tail) = segments.split_at(tail_from);
         let tail_base = tail.first().copied().unwrap_or(self.mark.proven);
@@ -200,6 +207,17 @@ impl<'a, E: Env> Recovery<'a, E> {
             remove_segment(self.disk(), &self.dir, base).await?;
         }
         Ok(all[first..].to_vec())
+    }
+
+    /// Whether there is nothing in any of these segments but its header.
+    async fn hold_no_batch(&self, segments: &[Offset]) -> io::Result<bool> {
+        for &base in segments {
+            let file = self.disk().open(&self.dir.join(segment_name(base)), OpenMode::Read).await?;
+            if file.len().await? > u64::from(SEGMENT_HEADER_BYTES) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The first of the segments that may hold something unproven.

@@ -58,6 +58,9 @@ impl<E: Env> Store<E> {
         let clean = read_clean(disk, &dir).await.map_err(failed("read"))?;
         forget_clean(disk, &dir).await.map_err(failed("change"))?;
         let (marks, found) = Marks::load(disk, &dir).await.map_err(failed("read"))?;
+        if found == MarksFound::Lost {
+            env.observe(&Event::MarksLost);
+        }
         let clean = clean == Some(marks.sequence) && found == MarksFound::Current;
         let core = Arc::new(Core::new(env, options, guard));
         let reports = open_logs(&core, &marks, found, clean).await.map_err(failed("open the logs of"))?;

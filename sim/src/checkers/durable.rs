@@ -32,6 +32,14 @@ pub fn segments(disk: &SimDisk, dir: &Path) -> Vec<Offset> {
     names.filter_map(|name| name.strip_suffix(".log")?.parse().ok().map(Offset)).collect()
 }
 
+/// The offsets of a log's durable producer snapshots.
+pub fn snapshots(disk: &SimDisk, dir: &Path) -> impl Iterator<Item = Offset> + use<> {
+    let dir = format!("{}/", dir.display());
+    let files = disk.durable_files_with(&|path| path.starts_with(&dir) && path.ends_with(".producers"));
+    let whole = files.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+    whole.filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok().map(Offset))
+}
+
 /// Where a segment is.
 pub fn segment_path(dir: &Path, segment: Offset) -> PathBuf {
     dir.join(format!("{:020}.log", segment.0))

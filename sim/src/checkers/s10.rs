@@ -45,6 +45,11 @@ impl Checker for Recovery {
                 self.proved(seen, log, end);
                 Ok(())
             }
+            Event::LogStart { log, start } => producers_kept(seen, log, start),
+            // Two generations of them are kept, so that no crash takes both.
+            Event::MarksLost => check(!seen.is_honest(), "S10", || {
+                "the proven marks cannot be read, and the disk has kept all that was synced".to_owned()
+            }),
             Event::Damaged { from, to, .. } => check(!seen.is_honest(), "S10", || {
                 format!(
                     "offsets {from} to {to} are reported damaged, and the disk has kept all that was synced"
@@ -69,6 +74,21 @@ impl Checker for Recovery {
     fn node_wiped(&mut self, node: NodeId) {
         self.ever_synced.retain(|(at, _), _| *at != node);
     }
+}
+
+/// What removed batches told of their producers stands in a snapshot, on disk.
+fn producers_kept(seen: &Seen<'_>, log: LogId, start: Offset) -> Result<(), Violation> {
+    let mut removed = seen.replica().batches.range(..start);
+    if !seen.is_honest() || !removed.any(|(_, batch)| batch.producer.is_some()) {
+        return Ok(());
+    }
+    // A log that is deleted has been renamed.
+    let Some(dir) = durable::log_dir(seen.disk, log) else { return Ok(()) };
+    check(durable::snapshots(seen.disk, &dir).any(|offset| offset >= start), "S10", || {
+        format!(
+            "the log starts at {start}; no snapshot on disk tells of the producers of what stood before it"
+        )
+    })
 }
 
 /// Everything from `start` to `end` stands in the log's durable files as it was appended.
@@ -151,6 +171,21 @@ mod tests {
             stage.synced(13);
         }
         stage.finds("S10", "those from 10 to 12");
+    }
+
+    #[test]
+    fn removed_batches_of_producers_without_a_snapshot_are_found() {
+        let mut stage = Stage::new(Recovery::default());
+        stage.write(0, 4).sync_disk().produce(5, 9, (1, 0, 0)).append(10, 12);
+        stage.log_start(10).finds("S10", "no snapshot on disk tells of the producers");
+        let mut stage = Stage::new(Recovery::default());
+        stage.append(0, 4).append(5, 9).log_start(5).passes();
+    }
+
+    #[test]
+    fn marks_that_an_honest_disk_does_not_have_are_found() {
+        stage().crash().marks_lost().finds("S10", "the proven marks cannot be read");
+        stage().lie().crash().marks_lost().passes();
     }
 
     #[test]

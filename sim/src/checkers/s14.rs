@@ -10,6 +10,7 @@ use super::{Checker, Replica, Seen, durable};
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
+use highwater_metadata::METADATA_LOG;
 use highwater_records::Batches;
 use highwater_types::{LogId, Offset};
 use std::collections::BTreeMap;
@@ -63,10 +64,26 @@ impl Acknowledgements {
     }
 }
 
+impl Acknowledgements {
+    /// A change of the metadata was carried out, and carries the same promise: changes follow each other, so it is the
+    /// newest batch of their log.
+    fn changed(&self, seen: &Seen<'_>) -> Result<(), Violation> {
+        let log = seen.ghost.replica(seen.node, METADATA_LOG).filter(|_| self.durable && seen.is_honest());
+        let Some((&base, batch)) = log.and_then(|log| log.batches.last_key_value()) else { return Ok(()) };
+        let last = batch.last;
+        check(durable::holds(seen.disk, METADATA_LOG, base, last, batch.checksum), "S14", || {
+            format!(
+                "a topic came or went; a power loss now would lose offsets {base} to {last} of the metadata, which say so"
+            )
+        })
+    }
+}
+
 impl Checker for Acknowledgements {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         let checked = match *seen.event {
             Event::Acknowledged { log, base, last, acks: -1 } => self.acknowledged(seen, log, base, last),
+            Event::TopicCreated { .. } | Event::TopicDeleted { .. } => self.changed(seen),
             Event::Synced { end, .. } => check(!seen.replica().poisoned, "S14", || {
                 format!("a log that had failed reports itself synced up to {end}")
             }),

@@ -85,6 +85,7 @@ fn told(event: &Event, topics: &BTreeMap<TopicId, String>) -> String {
             let cut = if *cut_bytes > 0 { format!(", {cut_bytes} bytes cut off") } else { String::new() };
             format!("recovered {} from {start} to {end}, proven up to {proven}{cut}", log(of))
         }
+        Event::MarksLost => "found no marks of what is proven".to_owned(),
         Event::Damaged { log: of, from, to } => format!("found damage in {} from {from} to {to}", log(of)),
         Event::Poisoned { log: of } => format!("{} FAILED and takes nothing more", log(of)),
         Event::Acknowledged { log: of, base, last, acks } => {

@@ -1,6 +1,7 @@
 //! The simulator's own all-seeing record of a store's logs. It survives restarts.
 
 use super::checks::LogGhost;
+use crate::checkers::rules::check;
 use crate::disk::SimDisk;
 use crate::executor::Violation;
 use highwater_env::Event;
@@ -89,6 +90,11 @@ impl Ghost {
             | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }
             | Event::Poisoned { log } => *log,
+            Event::MarksLost => {
+                return check(!strict, "S10", || {
+                    "the proven marks cannot be read on a disk that is honest".to_owned()
+                });
+            }
             _ => return Ok(()),
         };
         match self.logs.get_mut(&id) {

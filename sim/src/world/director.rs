@@ -202,7 +202,7 @@ impl Director {
         }
         simulation.set_disk_pace(DiskPace::default());
         self.lock().links.heal(simulation, &machines);
-        machines.iter().for_each(|&node| clocks::heal(simulation, node));
+        machines.iter().for_each(|&node| clocks::heal(simulation, &self.nodes, node));
         for node in self.nodes.brokers() {
             disks::heal(&simulation.disk(node));
             self.nodes.start(simulation, node);

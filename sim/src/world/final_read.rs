@@ -88,6 +88,8 @@ async fn read_partition(
     consumer.assign([(topic.clone(), *partition, StartAt::Offset(start))]);
     let records =
         read_records(machine, &mut consumer, (topic, *partition), end).await.map_err(|why| (start, why))?;
+    // What was sent without waiting for an answer may still arrive, and is then a part of the log.
+    let end = records.last().map_or(end, |last| end.max(last.offset.next()));
     let mut queries = vec![EARLIEST, LATEST, MAX_TIMESTAMP];
     for record in records.iter().step_by(LOOK_UP_ONE_IN) {
         queries.extend([record.timestamp, Timestamp(record.timestamp.0 + 1)]);
@@ -97,9 +99,9 @@ async fn read_partition(
         let found = find(query).await?;
         list_offsets.push((query.0, found.offset.map(|offset| (offset, found.timestamp))));
     }
-    // Retention may have gone on while the partition was read.
+    // Retention may have gone on while the partition was read, and late records may have come.
     let now = find(EARLIEST).await?.offset.unwrap_or_default();
-    let moved = now > start;
+    let moved = now > start || find(LATEST).await?.offset != Some(end);
     Ok(FinalPartition {
         log: LogId { topic: metadata.id, partition: *partition },
         start: now,

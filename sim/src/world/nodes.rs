@@ -71,15 +71,10 @@ struct Broker {
     start_at: Option<Duration>,
     /// When a log failed.
     poisoned_at: Option<Duration>,
-    ahead: Ahead,
-}
-
-/// How far a process can be ahead of true time, in milliseconds. It may trust the wall clock of its start, and from
-/// then on the clock that does not jump, which can run too fast all the same.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ahead {
-    at_start: i64,
-    told: i64,
+    /// By how many milliseconds the machine's wall clock was ahead when the process opened its disk, at most.
+    wall_ahead_ms: i64,
+    /// By how many milliseconds the machine's clock without jumps was ahead when the process started.
+    steady_ahead_ms: i64,
 }
 
 /// What is counted of the nodes.
@@ -152,7 +147,8 @@ impl Nodes {
                 stop: None,
                 start_at: None,
                 poisoned_at: None,
-                ahead: Ahead::default(),
+                wall_ahead_ms: 0,
+                steady_ahead_ms: 0,
             };
             (simulation.node(&host(id)).node(), broker)
         });
@@ -180,8 +176,8 @@ impl Nodes {
         self.lock().on_end = Box::new(told);
     }
 
-    /// Says who is told of the start of each process and by how many milliseconds it is ahead of true time, and again
-    /// whenever it has got further ahead because its clocks run too fast.
+    /// Says who is told of the start of each process, and by how many milliseconds its machine's wall clock is ahead:
+    /// again if the process takes over more of that later.
     pub fn on_start(&self, told: impl FnMut(NodeId, i64) + Send + 'static) {
         self.lock().on_start = Box::new(told);
     }
@@ -299,15 +295,26 @@ impl Nodes {
             (config, broker.run, stopped)
         };
         let env = simulation.restart(node);
-        let wall = env.clock().wall().0 - env.true_time().0;
-        let mut inner = self.lock();
-        if let Some(broker) = inner.brokers.get_mut(&node) {
-            broker.ahead = Ahead { at_start: wall - gained_ms(&env), told: wall };
+        if let Some(broker) = self.lock().brokers.get_mut(&node) {
+            broker.wall_ahead_ms = wall_ahead_ms(&env);
+            broker.steady_ahead_ms = steady_ahead_ms(&env);
         }
-        (inner.on_start)(node, wall);
-        drop(inner);
+        self.clock_moved(&env);
         let process = serve(self.clone(), env.clone(), node, run, config, stopped);
         env.spawn("broker", process).detach();
+    }
+
+    /// A machine's clock was changed, or has run wrong until now. A process that starts takes a jump for the right time;
+    /// one that runs does not believe jumps, but knows no other clock than the one that drifts.
+    pub(crate) fn clock_moved(&self, env: &SimEnv) {
+        let node = env.node();
+        let mut inner = self.lock();
+        let Some(broker) = inner.brokers.get_mut(&node) else { return };
+        if broker.process == Process::Starting {
+            broker.wall_ahead_ms = broker.wall_ahead_ms.max(wall_ahead_ms(env));
+        }
+        let ahead_ms = broker.wall_ahead_ms + steady_ahead_ms(env) - broker.steady_ahead_ms;
+        (inner.on_start)(node, ahead_ms);
     }
 
     /// The broker's process dies. Nobody starts it again but [`Nodes::start`].
@@ -405,21 +412,9 @@ impl Nodes {
     pub async fn supervise(&self, simulation: &Simulation) {
         loop {
             for node in self.brokers() {
-                self.look_at_clock(simulation, node);
                 self.look_after(simulation, node);
             }
             simulation.sleep(ROUND).await;
-        }
-    }
-
-    fn look_at_clock(&self, simulation: &Simulation, node: NodeId) {
-        let gained = gained_ms(&simulation.env(node));
-        let mut inner = self.lock();
-        let Some(broker) = inner.brokers.get_mut(&node) else { return };
-        let ahead = broker.ahead.at_start + gained;
-        if ahead > broker.ahead.told {
-            broker.ahead.told = ahead;
-            (inner.on_start)(node, ahead);
         }
     }
 
@@ -456,10 +451,13 @@ impl Nodes {
     }
 }
 
-/// How far a machine's clock that does not jump is ahead of true time.
-fn gained_ms(env: &SimEnv) -> i64 {
-    let ms = |at: Instant| i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX);
-    ms(env.clock().now()) - ms(env.true_now())
+fn wall_ahead_ms(env: &SimEnv) -> i64 {
+    env.clock().wall().0 - env.true_time().0
+}
+
+fn steady_ahead_ms(env: &SimEnv) -> i64 {
+    let millis = |nanos: u64| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+    millis(env.clock().now().0) - millis(env.true_now().0)
 }
 
 /// The broker's process.

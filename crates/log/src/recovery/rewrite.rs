@@ -52,7 +52,7 @@ impl<E: Env> Recovery<'_, E> {
                 let index = self.active_index(part.index).await?;
                 usable = Some(self.active(part.file, part.created, index));
             } else if part.base < end && !replaced {
-                let mut index = part.index.finish();
+                let mut index = self.stale_index(part.index).await?.finish();
                 index.summary.end = pieces.first().map_or(end, |piece| piece.base);
                 sealed.push(Sealed::new(self.core.next_key(), index.summary, Some(index)));
             }
@@ -66,14 +66,22 @@ impl<E: Env> Recovery<'_, E> {
     /// The index of the segment that is appended to: the one just made. Its file, if there is one, is of an earlier
     /// time, and says nothing of the batches since.
     async fn active_index(&self, made: IndexBuilder) -> io::Result<IndexBuilder> {
-        if mutant!("index-trusted")
-            && let Some(stale) =
-                read_index(self.disk(), &self.dir.join(index_name(made.summary().base))).await?
-        {
-            return Ok(made.with_stale(stale));
-        }
-        self.forget_index(made.summary().base).await?;
+        let base = made.summary().base;
+        let made = self.stale_index(made).await?;
+        self.forget_index(base).await?;
         Ok(made)
+    }
+
+    /// The planted bug `index-trusted`: the index as a file has it that was written before the unclean stop.
+    async fn stale_index(&self, made: IndexBuilder) -> io::Result<IndexBuilder> {
+        if !mutant!("index-trusted") {
+            return Ok(made);
+        }
+        let path = self.dir.join(index_name(made.summary().base));
+        Ok(match read_index(self.disk(), &path).await? {
+            Some(stale) => made.with_stale(stale),
+            None => made,
+        })
     }
 
     /// The last piece is appended to; without any, a new segment is.

@@ -100,6 +100,10 @@ impl Stage {
         self.tell(Event::Damaged { log: LOG, from: Offset(from), to: Offset(to) })
     }
 
+    pub fn marks_lost(&mut self) -> &mut Self {
+        self.tell(Event::MarksLost)
+    }
+
     pub fn poisoned(&mut self) -> &mut Self {
         self.tell(Event::Poisoned { log: LOG })
     }

@@ -2,6 +2,9 @@
 
 use super::super::kit::Stage;
 use super::Acknowledgements;
+use highwater_env::Event;
+use highwater_metadata::METADATA_LOG;
+use highwater_types::{LeaderEpoch, Offset, TopicId};
 
 fn stage() -> Stage {
     let mut stage = Stage::new(Acknowledgements::new(true));
@@ -66,4 +69,19 @@ fn what_is_not_promised_is_not_asked_for() {
     stage().log_start(5).acknowledged(0, 4).passes();
     let mut cached = Stage::new(Acknowledgements::new(false));
     cached.write(0, 4).watermark(5).acknowledged(0, 4).passes();
+}
+
+#[test]
+fn a_topic_that_is_there_before_the_record_that_says_so_is_found() {
+    let mut stage = stage();
+    stage.tell(Event::Appended {
+        log: METADATA_LOG,
+        base: Offset(0),
+        last: Offset(0),
+        epoch: LeaderEpoch(0),
+        checksum: 1,
+        producer: None,
+    });
+    stage.tell(Event::TopicCreated { topic: TopicId::default(), name: "late".to_owned() });
+    stage.finds("S14", "a topic came or went");
 }

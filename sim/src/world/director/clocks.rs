@@ -1,6 +1,7 @@
 //! Clocks that jump, drift and stand still.
 
 use super::Director;
+use super::Nodes;
 use crate::executor::{EPOCH_MS, NodeId, Simulation};
 use highwater_env::Env;
 use highwater_faults::Action;
@@ -27,11 +28,15 @@ impl Director {
                 }
                 _ => {}
             }
+            self.nodes.clock_moved(&simulation.env(node));
         }
         match what {
             Action::DriftClock { lasting, .. } => {
                 simulation.sleep(lasting).await;
-                targets.iter().for_each(|&node| simulation.drift_clock(node, 0));
+                for &node in &targets {
+                    self.nodes.clock_moved(&simulation.env(node));
+                    simulation.drift_clock(node, 0);
+                }
             }
             Action::FreezeClock { lasting } => {
                 simulation.sleep(lasting).await;
@@ -43,7 +48,8 @@ impl Director {
 }
 
 /// Sets a machine's clocks right. What they drifted by meanwhile counts as well.
-pub fn heal(simulation: &Simulation, node: NodeId) {
+pub fn heal(simulation: &Simulation, nodes: &Nodes, node: NodeId) {
+    nodes.clock_moved(&simulation.env(node));
     simulation.freeze_clock(node, false);
     simulation.drift_clock(node, 0);
     simulation.reset_clock(node);

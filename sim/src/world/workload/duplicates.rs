@@ -7,6 +7,7 @@ use super::sends::Spring;
 use crate::executor::Violation;
 use crate::history::{Op, Outcome};
 use crate::world::clients::{Machine, Recorder, drawn_pause};
+use highwater_client::{Admin, EARLIEST};
 use highwater_env::Rng;
 use highwater_records::{BatchBuilder, Codec};
 use highwater_types::{Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
@@ -59,6 +60,8 @@ struct Session {
     epoch: ProducerEpoch,
     sequence: i32,
     number: u64,
+    /// Where the newest batch stands of which that is known.
+    newest: Option<Offset>,
 }
 
 pub(super) async fn run(machine: Machine) {
@@ -78,6 +81,7 @@ pub(super) async fn run(machine: Machine) {
             epoch,
             sequence: 0,
             number: 0,
+            newest: None,
         };
         for _ in 0..rng.random_range(1..=MOST_BATCHES) {
             machine.pause(drawn_pause(&mut rng, BETWEEN)).await;
@@ -115,6 +119,7 @@ impl Session {
                         Outcome::Ok((self.partition, offset, timestamp))
                     });
                     written = Some(offset);
+                    self.newest = Some(offset).filter(|offset| offset.0 >= 0);
                 }
                 (Answer::Written(offset, _), Some(before)) if offset.0 >= 0 && before.0 >= 0 => {
                     if offset != before {
@@ -127,11 +132,15 @@ impl Session {
                 }
                 (Answer::Written(..) | Answer::Open, _) => {}
                 (Answer::Fatal(code), None) => {
+                    self.judge(code).await;
                     self.settle(&sent, |_| Outcome::Unknown(format!("{code}")));
                     return false;
                 }
                 // The broker may have forgotten a producer whose records are gone; the next batch will tell.
-                (Answer::Fatal(_), Some(_)) => return false,
+                (Answer::Fatal(code), Some(_)) => {
+                    self.judge(code).await;
+                    return false;
+                }
             }
             if wanted == 0 && written.is_some() {
                 return true;
@@ -143,6 +152,26 @@ impl Session {
                 return written.is_some();
             }
             self.machine.pause(drawn_pause(rng, BETWEEN)).await;
+        }
+    }
+
+    /// Whether a batch may be refused as out of order. Batches are sent one after another, so each is the next one or a
+    /// repeat of the newest; a broker forgets that only with the records.
+    async fn judge(&self, code: ErrorCode) {
+        let Some(newest) = self.newest.filter(|_| code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) else {
+            return;
+        };
+        let Ok(client) = self.machine.try_connect().await else { return };
+        let Ok(found) = Admin::new(client).list_offset(&self.topic, self.partition, EARLIEST).await else {
+            return;
+        };
+        // The start never falls: what stands behind it now stood there when the batch was refused.
+        if !self.machine.shared.tolerant && found.offset.is_some_and(|start| start <= newest) {
+            let message = format!(
+                "a batch of producer {} for {}-{}, the next one or a repeat of that at offset {newest}, was refused: {code}",
+                self.id, self.topic, self.partition
+            );
+            self.machine.env.violate(Violation::new("H5", message));
         }
     }
 
