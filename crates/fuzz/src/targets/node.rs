@@ -177,7 +177,7 @@ impl Target for Nodes {
     }
 
     fn run(&mut self, input: &[u8]) -> Result<(), String> {
-        let mut simulation = Simulation::new(1);
+        let simulation = Simulation::new(1);
         simulation.set_max_steps(MOST_STEPS);
         let (server, client) = (simulation.node("server"), simulation.node("client"));
         let outcome = simulation.run(async {

@@ -181,7 +181,7 @@ impl Target for Stores {
 
     fn run(&mut self, input: &[u8]) -> Result<(), String> {
         let Some(Chosen { template, file, forged, content }) = self.chosen(input) else { return Ok(()) };
-        let mut simulation = Simulation::new(1);
+        let simulation = Simulation::new(1);
         simulation.set_max_steps(MOST_STEPS);
         let env = simulation.node("damaged");
         let outcome = simulation.run(async {
