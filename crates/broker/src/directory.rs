@@ -110,6 +110,7 @@ impl<E: Env> Directory<E> {
         store: &Store<E>,
     ) -> Topic<E> {
         let rules = TopicRules::new(&view.topic(metadata));
+        let name = known.map_or_else(|| Str::from(metadata.name()), |known| known.name.clone());
         let partitions = metadata
             .logs()
             .zip(metadata.partitions())
@@ -121,10 +122,10 @@ impl<E: Env> Directory<E> {
                 }
                 let log = store.log(log)?;
                 let metrics = Arc::clone(&self.metrics);
-                Some(Arc::new(Partition::new(self.env.clone(), log, state.leader_epoch, rules.sync, metrics)))
+                let (env, epoch) = (self.env.clone(), state.leader_epoch);
+                Some(Arc::new(Partition::new(env, name.clone(), log, epoch, rules.sync, metrics)))
             })
             .collect();
-        let name = known.map_or_else(|| Str::from(metadata.name()), |known| known.name.clone());
         Topic { id: metadata.id(), name, metadata: Arc::clone(metadata), rules, partitions }
     }
 

@@ -66,7 +66,7 @@ pub(crate) fn begin<E: Env>(
     shared: &Arc<Shared<E>>,
     link: &Arc<Link>,
     mut frame: Bytes,
-    charge: Option<Charge>,
+    charge: Option<Arc<Charge>>,
 ) -> Answer<E> {
     let header = match decode_request_header(&mut frame) {
         Ok(header) => header,

@@ -93,6 +93,15 @@ impl Link {
         self.lined_up.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether `at` has come; if not, the connection looks again when it has.
+    pub(crate) fn poll_passed(&self, at: Instant) -> Poll<()> {
+        if self.now() >= at {
+            return Poll::Ready(());
+        }
+        self.deadline.fetch_min(at.0, Ordering::Relaxed);
+        Poll::Pending
+    }
+
     /// Ends when `at` has come. To be polled by an operation of this connection alone.
     pub(crate) fn deadline(self: &Arc<Self>, at: Instant) -> Deadline {
         Deadline { link: Arc::clone(self), at }
@@ -151,11 +160,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Whether the instant has come; if not, the connection looks again when it has.
     pub(crate) fn poll_passed(&self) -> Poll<()> {
-        if self.link.now() >= self.at {
-            return Poll::Ready(());
-        }
-        self.link.deadline.fetch_min(self.at.0, Ordering::Relaxed);
-        Poll::Pending
+        self.link.poll_passed(self.at)
     }
 }
 

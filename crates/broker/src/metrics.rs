@@ -59,10 +59,15 @@ pub struct Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, took: Duration) {
+        self.record_all(took, 1);
+    }
+
+    /// Records several that took equally long.
+    pub(crate) fn record_all(&self, took: Duration, count: u64) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - us.saturating_sub(1).leading_zeros()) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(us, Ordering::Relaxed);
+        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(count, Ordering::Relaxed);
+        self.sum_us.fetch_add(us.wrapping_mul(count), Ordering::Relaxed);
     }
 
     /// How many were recorded.

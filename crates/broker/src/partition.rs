@@ -7,6 +7,7 @@ use highwater_env::Env;
 use highwater_log::{Log, LogObserver};
 use highwater_records::Batch;
 use highwater_types::{LeaderEpoch, LogId, Offset};
+use highwater_wire::Str;
 use std::cmp::Ordering;
 use std::future::Future;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::task::{Context, Poll, Waker};
 /// whose durability is `replicated`, of what its page cache holds.
 pub(crate) struct Partition<E: Env> {
     id: LogId,
+    /// The name of its topic, which never changes.
+    topic_name: Str,
     log: Log<E>,
     leader_epoch: AtomicI32,
     /// Batches on their way into the log.
@@ -57,6 +60,7 @@ impl<E: Env> Partition<E> {
     /// A partition over its log, which from now on reports to it.
     pub(crate) fn new(
         env: E,
+        topic_name: Str,
         log: Log<E>,
         leader_epoch: LeaderEpoch,
         sync: bool,
@@ -74,6 +78,7 @@ impl<E: Env> Partition<E> {
         tracker.progress.advance(if sync { log.synced_end() } else { log.end_offset() });
         Self {
             id,
+            topic_name,
             log,
             leader_epoch: AtomicI32::new(leader_epoch.0),
             queue: AppendQueue::default(),
@@ -85,6 +90,11 @@ impl<E: Env> Partition<E> {
     /// The name of the log.
     pub(crate) fn id(&self) -> LogId {
         self.id
+    }
+
+    /// The name of its topic.
+    pub(crate) fn topic_name(&self) -> &Str {
+        &self.topic_name
     }
 
     /// The log.

@@ -42,11 +42,6 @@ impl<E: Env> Waiting<E> {
         Self { progress, target, place: Place::default() }
     }
 
-    /// What the high watermark is waited to be.
-    pub(crate) fn target(&self) -> Offset {
-        self.target
-    }
-
     /// Ready when the high watermark is at least the target, or never will be.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         self.progress.poll_reached(self.target, &mut self.place, cx)

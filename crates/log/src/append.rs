@@ -127,6 +127,15 @@ impl Run {
         Self { batches, buffers, copied, bytes: 0, end: base, append_time }
     }
 
+    /// Takes memory for what may follow the first batch.
+    fn expect(&mut self, others: &[Batch]) {
+        self.batches.reserve(others.len().min(RUN_BATCHES));
+        if !self.copied.is_empty() {
+            let sizes = others.iter().take(RUN_BATCHES).map(|batch| batch.bytes().len());
+            self.copied.reserve(sizes.filter(|&size| size <= COPIED_BYTES as usize).sum());
+        }
+    }
+
     fn add(&mut self, batch: &Batch, size: u32, epoch: LeaderEpoch) {
         let assigned = batch.assigned(self.end, epoch, self.append_time);
         if size <= COPIED_BYTES {
@@ -201,6 +210,7 @@ impl<E: Env> Log<E> {
                     continue;
                 }
             };
+            run.expect(others);
             for batch in others {
                 match self.fits(appender, &run, batch, now) {
                     Some(size) => run.add(batch, size, epoch),

@@ -23,6 +23,11 @@ impl Encoder {
         Self { buffer: Vec::with_capacity(capacity), ..Self::default() }
     }
 
+    /// An encoder that goes on behind what stands in `buffer`.
+    pub(crate) fn behind(buffer: Vec<u8>) -> Self {
+        Self { buffer, ..Self::default() }
+    }
+
     /// The number of bytes written, record bytes included.
     pub fn written(&self) -> usize {
         self.buffer.len() + self.cut_bytes
@@ -145,6 +150,28 @@ impl Encoder {
         }
         self.buffer[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
         Ok(self.finish())
+    }
+
+    /// The buffer, with the length of what was written since `start` put into its first four bytes there. Without what
+    /// was written since then if that is an error.
+    pub(crate) fn finish_behind(
+        mut self,
+        start: usize,
+        written: Result<(), EncodeError>,
+    ) -> (Vec<u8>, Result<(), EncodeError>) {
+        debug_assert!(self.cuts.is_empty(), "record bytes do not fit into the buffer");
+        let length = self.written().saturating_sub(start + LENGTH_BYTES);
+        let written = written.and_then(|()| match length > MAX_FRAME_BYTES {
+            true => Err(too_long(length, MAX_FRAME_BYTES)),
+            false => Ok(()),
+        });
+        match written {
+            Ok(()) => {
+                self.buffer[start..start + LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes())
+            }
+            Err(_) => self.buffer.truncate(start),
+        }
+        (self.buffer, written)
     }
 }
 

@@ -140,13 +140,40 @@ pub fn encode_response<M: Message>(
     response: &M,
 ) -> Result<Frame, EncodeError> {
     let mut out = Encoder::with_capacity(HEADER_BYTES + response.bound());
+    write_response(&mut out, correlation_id, key, version, response)?;
+    out.finish_prefixed()
+}
+
+/// As [`encode_response`], behind what stands in `onto`, for a response without records. After an error `onto` is as it
+/// was.
+pub fn append_response<M: Message>(
+    onto: &mut Vec<u8>,
+    correlation_id: i32,
+    key: ApiKey,
+    version: i16,
+    response: &M,
+) -> Result<(), EncodeError> {
+    let start = onto.len();
+    let mut out = Encoder::behind(std::mem::take(onto));
+    let written = write_response(&mut out, correlation_id, key, version, response);
+    let (bytes, written) = out.finish_behind(start, written);
+    *onto = bytes;
+    written
+}
+
+fn write_response<M: Message>(
+    out: &mut Encoder,
+    correlation_id: i32,
+    key: ApiKey,
+    version: i16,
+    response: &M,
+) -> Result<(), EncodeError> {
     out.raw(&[0; LENGTH_BYTES]);
     out.raw(&correlation_id.to_be_bytes());
     if key.has_flexible_response_header(version) {
         out.uvarint(0);
     }
-    response.encode(&mut out, version)?;
-    out.finish_prefixed()
+    response.encode(out, version)
 }
 
 /// Reads the header off the front of a response without its length, and gives its correlation id; the body

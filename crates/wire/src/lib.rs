@@ -22,6 +22,7 @@ pub mod frame;
 mod message;
 pub mod messages;
 mod records;
+mod single_produce;
 mod version_table;
 
 /// A string of the protocol, most often a slice of the frame that it came in.
@@ -33,10 +34,11 @@ pub use encoder::Encoder;
 pub use error::{DecodeError, DecodeProblem, EncodeError, EncodeProblem};
 pub use error_code::ErrorCode;
 pub use frame::{
-    Frame, FrameError, RequestHeader, Segment, decode_request_header, decode_response_header, encode_request,
-    encode_response, frame_length,
+    Frame, FrameError, RequestHeader, Segment, append_response, decode_request_header,
+    decode_response_header, encode_request, encode_response, frame_length,
 };
 pub use highwater_wire_derive::Message;
 pub use message::{Message, Request};
 pub use records::Records;
+pub use single_produce::{ProduceTopic, SingleProduce};
 pub use version_table::{ServedVersions, version_table};

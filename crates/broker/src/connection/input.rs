@@ -4,7 +4,7 @@
 //! a large one are received where they stay. Between requests nothing is held.
 
 use crate::budget::{Budget, Charge};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_wire::{FrameError, frame_length};
 use std::future::Future;
 use std::io;
@@ -52,8 +52,9 @@ fn other_protocol(prefix: [u8; PREFIX_BYTES]) -> &'static str {
 pub(super) struct Received {
     /// The frame without its length.
     pub(super) frame: Bytes,
-    /// What it takes of the memory of all connections. None for a small one that is alone.
-    pub(super) charge: Option<Charge>,
+    /// What it takes of the memory of all connections, together with those that were read with it. None for a small one
+    /// that is alone.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 /// What has been read and not been taken.
@@ -61,6 +62,8 @@ pub(super) struct Received {
 pub(super) struct Input {
     /// Whole small frames and the begin of one more.
     carry: BytesMut,
+    /// What the whole frames in there take of the memory of all connections, and how many of these bytes are left.
+    paid: Option<(Arc<Charge>, usize)>,
     /// A large frame on its way.
     large: Option<Large>,
     /// Whether the last frame was large.
@@ -111,9 +114,9 @@ impl Input {
                 let length = frame_length(*prefix, max_frame_bytes)
                     .map_err(|error| InputError::Frame(error, other_protocol(*prefix)))?;
                 if self.carry.len() - PREFIX_BYTES >= length {
-                    let charge = match alone && length <= SMALL_FRAME_BYTES {
+                    let charge = match alone && length <= SMALL_FRAME_BYTES && self.paid.is_none() {
                         true => None,
-                        false => Some(ready!(budget.poll_take(length, cx))),
+                        false => Some(ready!(self.poll_charge(length, max_frame_bytes, budget, cx))),
                     };
                     return Poll::Ready(Ok(Some(self.take_small(length, charge))));
                 }
@@ -132,15 +135,52 @@ impl Input {
         }
     }
 
-    fn take_small(&mut self, length: usize, charge: Option<Charge>) -> Received {
+    /// The charge for the next frame. What was read at once lies in the same memory, and is paid for at once.
+    ///
+    /// Invariant: more is read only when no whole frame is left, so that what is paid for is what comes next.
+    fn poll_charge(
+        &mut self,
+        length: usize,
+        max_frame_bytes: usize,
+        budget: &Arc<Budget>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arc<Charge>> {
+        let (charge, left) = match self.paid.take() {
+            Some(paid) => paid,
+            None => {
+                let bytes = self.whole_frames_bytes(max_frame_bytes);
+                (Arc::new(ready!(budget.poll_take(bytes, cx))), bytes)
+            }
+        };
+        let left = left.checked_sub(length).expect("every whole frame was counted");
+        if left > 0 {
+            self.paid = Some((Arc::clone(&charge), left));
+        }
+        Poll::Ready(charge)
+    }
+
+    /// The bytes of all whole frames that were read, without their lengths.
+    fn whole_frames_bytes(&self, max_frame_bytes: usize) -> usize {
+        let (mut rest, mut bytes) = (&self.carry[..], 0);
+        while let Some((prefix, behind)) = rest.split_first_chunk::<PREFIX_BYTES>()
+            && let Ok(length) = frame_length(*prefix, max_frame_bytes)
+            && let Some(next) = behind.get(length..)
+        {
+            bytes += length;
+            rest = next;
+        }
+        bytes
+    }
+
+    fn take_small(&mut self, length: usize, charge: Option<Arc<Charge>>) -> Received {
         self.after_large = false;
-        let mut frame = self.carry.split_to(PREFIX_BYTES + length).freeze();
+        let mut frame = self.carry.split_to(PREFIX_BYTES + length);
+        frame.advance(PREFIX_BYTES);
         if self.carry.is_empty() {
             // The rest of the memory belongs to frames that were taken: do not keep it alive.
             self.carry = BytesMut::new();
         }
-        let frame = frame.split_off(PREFIX_BYTES);
-        Received { frame, charge }
+        Received { frame: frame.freeze(), charge }
     }
 
     fn start_large(&mut self, length: usize, charge: Charge) {
@@ -171,7 +211,7 @@ impl Input {
         }
         self.after_large = true;
         let large = self.large.take().expect("the caller has seen it");
-        Poll::Ready(Ok(Received { frame: large.buffer.freeze(), charge: Some(large.charge) }))
+        Poll::Ready(Ok(Received { frame: large.buffer.freeze(), charge: Some(Arc::new(large.charge)) }))
     }
 
     /// Reads what is there, and how much that was.

@@ -11,6 +11,7 @@ mod output;
 mod tests;
 
 use crate::dispatch;
+use crate::handlers::produce::{Burst, Form, Single};
 use crate::link::Link;
 use crate::response::{Answer, Outcome, Response, Work};
 use crate::state::Shared;
@@ -55,6 +56,13 @@ pub(crate) struct Connection<E: Env> {
     slots: VecDeque<Slot<E>>,
     /// How many of them are fetches in work.
     fetches: usize,
+    /// How many of them are single batches on their way into a log.
+    in_line: usize,
+    /// Whether some of these have not been looked at: they wait for those that came with them.
+    fresh: bool,
+    /// How many of them the metrics do not know of yet.
+    uncounted: u64,
+    form: Form,
     /// The bytes in memory of answers that are behind one that is not there yet.
     ready_bytes: usize,
     output: Output<E>,
@@ -86,8 +94,48 @@ enum Slot<E: Env> {
         /// Whether its answer is not sent: one before it will never be.
         mute: bool,
     },
+    /// A single batch. Must run to its end.
+    Single {
+        single: Single<E>,
+        mute: bool,
+    },
     Ready(Response<E>),
     Silent,
+}
+
+impl<E: Env> Slot<E> {
+    fn is_in_work(&self) -> bool {
+        match self {
+            Self::Working { .. } => true,
+            Self::Single { single, .. } => !single.is_done(),
+            Self::Ready(_) | Self::Silent => false,
+        }
+    }
+}
+
+/// How long produce requests took that are done at once: they share clock and counters.
+#[derive(Default)]
+struct Took {
+    now: Option<Instant>,
+    last: Option<(Instant, u64)>,
+}
+
+impl Took {
+    fn add<E: Env>(&mut self, shared: &Shared<E>, begun: Instant) {
+        match &mut self.last {
+            Some((last, count)) if *last == begun => *count += 1,
+            _ => {
+                self.record(shared);
+                self.last = Some((begun, 1));
+            }
+        }
+    }
+
+    fn record<E: Env>(&mut self, shared: &Shared<E>) {
+        let Some((begun, count)) = self.last.take() else { return };
+        let now = *self.now.get_or_insert_with(|| shared.env.clock().now());
+        shared.metrics.produce_time.record_all(now.since(begun), count);
+    }
 }
 
 /// Why a connection is closed.
@@ -118,6 +166,10 @@ impl<E: Env> Connection<E> {
             waiting: None,
             slots: VecDeque::new(),
             fetches: 0,
+            in_line: 0,
+            fresh: false,
+            uncounted: 0,
+            form: Form::default(),
             ready_bytes: 0,
             output: Output::default(),
             phase: Phase::Open,
@@ -133,7 +185,8 @@ impl<E: Env> Connection<E> {
         if self.phase == Phase::Open && self.shared.stop.is_raised() {
             self.finish_up();
         }
-        let mut progress = self.link.take_woken() && self.poll_work()?;
+        let look = self.link.take_woken() | std::mem::take(&mut self.fresh);
+        let mut progress = look && self.poll_work()?;
         progress |= self.poll_requests(cx)?;
         progress |= self.poll_output(cx)?;
         if self.count_moved() {
@@ -147,8 +200,21 @@ impl<E: Env> Connection<E> {
         let mut cx = Context::from_waker(&self.waker);
         let mut progress = false;
         let mut refused = None;
+        let mut took = Took::default();
         for slot in &mut self.slots {
-            let Slot::Working { work, fetch, mute, .. } = slot else { continue };
+            let (work, fetch, mute) = match slot {
+                Slot::Working { work, fetch, mute, .. } => (work, fetch, mute),
+                Slot::Single { single, .. } if !single.is_done() => {
+                    let was_in_line = single.is_in_line();
+                    if single.poll(&self.shared, &self.link, &mut cx).is_ready() {
+                        progress = true;
+                        took.add(&self.shared, single.begun());
+                    }
+                    self.in_line -= usize::from(was_in_line && !single.is_in_line());
+                    continue;
+                }
+                Slot::Single { .. } | Slot::Ready(_) | Slot::Silent => continue,
+            };
             let Poll::Ready(outcome) = work.as_mut().poll(&mut cx) else { continue };
             self.fetches -= usize::from(*fetch);
             progress = true;
@@ -164,16 +230,24 @@ impl<E: Env> Connection<E> {
                 }
             };
         }
+        took.record(&self.shared);
         refused.map_or(Ok(progress), |reason| Err(End::Protocol(reason)))
     }
 
     /// Begins requests, as many as may be.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
+        let mut burst = None;
+        let mut read = 0;
         for _ in 0..REQUESTS_PER_ROUND {
             let Some(received) = self.poll_request(cx)? else { break };
             progress = true;
-            self.begin(received)?;
+            if self.input.received() != read {
+                // What comes after another read may follow from what this has not seen.
+                read = self.input.received();
+                burst = None;
+            }
+            self.begin(received, &mut burst)?;
         }
         Ok(progress)
     }
@@ -207,16 +281,31 @@ impl<E: Env> Connection<E> {
         // The answers of two fetches may each be as large as a fetch may be: one of them at a time. And what a request
         // appends is seen by those after it.
         if (self.fetches > 0 && key == Some(ApiKey::FETCH))
-            || (self.link.is_lined_up() && key != Some(ApiKey::PRODUCE))
+            || ((self.in_line > 0 || self.link.is_lined_up()) && key != Some(ApiKey::PRODUCE))
         {
             return Ok(None);
         }
         Ok(self.waiting.take())
     }
 
-    fn begin(&mut self, received: Received) -> Result<(), End> {
-        let fetch = dispatch::peek_api(&received.frame) == Some(ApiKey::FETCH);
-        let outcome = match dispatch::begin(&self.shared, &self.link, received.frame, received.charge) {
+    fn begin(&mut self, received: Received, burst: &mut Option<Burst<E>>) -> Result<(), End> {
+        let Received { mut frame, mut charge } = received;
+        let key = dispatch::peek_api(&frame);
+        if key == Some(ApiKey::PRODUCE) {
+            let burst = burst.get_or_insert_with(|| Burst::new(&self.shared));
+            match Single::begin(burst, self.link.now(), frame, charge) {
+                Ok(single) => {
+                    self.uncounted += 1;
+                    self.in_line += 1;
+                    self.fresh = true;
+                    self.slots.push_back(Slot::Single { single, mute: false });
+                    return Ok(());
+                }
+                Err(back) => (frame, charge) = back,
+            }
+        }
+        let fetch = key == Some(ApiKey::FETCH);
+        let outcome = match dispatch::begin(&self.shared, &self.link, frame, charge) {
             Answer::Ready(outcome) => outcome,
             Answer::Pending { mut work, finish } => {
                 match work.as_mut().poll(&mut Context::from_waker(&self.waker)) {
@@ -255,11 +344,18 @@ impl<E: Env> Connection<E> {
     /// Sends what is to be sent next.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
-        while !matches!(self.slots.front(), None | Some(Slot::Working { .. })) {
+        while self.slots.front().is_some_and(|slot| !slot.is_in_work()) {
             progress = true;
-            if let Some(Slot::Ready(response)) = self.slots.pop_front() {
-                self.ready_bytes -= response.memory_bytes();
-                self.send(response);
+            match self.slots.pop_front() {
+                Some(Slot::Ready(response)) => {
+                    self.ready_bytes -= response.memory_bytes();
+                    self.send(response);
+                }
+                Some(Slot::Single { single, mute: false }) if self.stream.is_some() => {
+                    let form = &mut self.form;
+                    self.output.write(|onto| single.answer(form, onto)).map_err(End::Protocol)?;
+                }
+                _ => {}
             }
         }
         let Some(stream) = &mut self.stream else { return Ok(progress) };
@@ -278,8 +374,11 @@ impl<E: Env> Connection<E> {
         }
     }
 
-    /// Tells the metrics of bytes that moved; says whether any did.
+    /// Tells the metrics of requests begun and of bytes that moved; says whether any did.
     fn count_moved(&mut self) -> bool {
+        if self.uncounted > 0 {
+            self.shared.metrics.requests.of(ApiKey::PRODUCE).add(std::mem::take(&mut self.uncounted));
+        }
         let now = (self.input.received(), self.output.sent(), self.output.sent_from_files());
         if now == self.counted {
             return false;
@@ -351,13 +450,14 @@ impl<E: Env> Connection<E> {
             self.slots.iter().position(|slot| matches!(slot, Slot::Working { finish: false, .. }))
         {
             for mut slot in self.slots.split_off(first) {
+                let in_work = slot.is_in_work();
                 match &mut slot {
-                    Slot::Working { finish: true, mute, .. } => {
+                    Slot::Working { finish: true, mute, .. } | Slot::Single { mute, .. } if in_work => {
                         *mute = true;
                         self.slots.push_back(slot);
                     }
                     Slot::Ready(response) => self.ready_bytes -= response.memory_bytes(),
-                    Slot::Working { .. } | Slot::Silent => {}
+                    Slot::Working { .. } | Slot::Single { .. } | Slot::Silent => {}
                 }
             }
         }
@@ -373,7 +473,11 @@ impl<E: Env> Connection<E> {
         self.output = Output::default();
         self.counted = (0, 0, 0);
         self.ready_bytes = 0;
-        self.slots.retain(|slot| matches!(slot, Slot::Working { finish: true, .. }));
+        self.slots.retain(|slot| match slot {
+            Slot::Working { finish, .. } => *finish,
+            Slot::Single { .. } => slot.is_in_work(),
+            Slot::Ready(_) | Slot::Silent => false,
+        });
         self.link.ring();
     }
 

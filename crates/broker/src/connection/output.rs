@@ -2,11 +2,11 @@
 
 use crate::budget::Charge;
 use crate::response::{FileOf, FileRange, Response};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use highwater_env::{Env, Stream};
 use highwater_wire::Segment;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, Cursor, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -19,12 +19,14 @@ const PIECES_KEPT: usize = 8;
 const COPIED_BYTES: usize = 256;
 /// How much of them is put together at most.
 const JOINED_BYTES: usize = 4 << 10;
+/// What is taken for them at first: what the C library's allocator has at hand.
+const FIRST_JOINED_BYTES: usize = 1 << 10;
 
 /// A piece of the stream of answers.
 enum Piece<F> {
     Bytes(Bytes),
     /// Several small ones.
-    Joined(BytesMut),
+    Joined(Cursor<Vec<u8>>),
     File(FileRange<F>),
     /// The end of an answer that takes memory of all connections.
     Release {
@@ -90,18 +92,33 @@ impl<E: Env> Output<E> {
         }
     }
 
+    /// Adds a small answer that `write` puts behind what stands in a buffer.
+    pub(super) fn write<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let room = |joined: &Cursor<Vec<u8>>| joined.get_ref().len() + COPIED_BYTES <= JOINED_BYTES;
+        if !matches!(self.pieces.back(), Some(Piece::Joined(joined)) if room(joined)) {
+            self.pieces.push_back(Piece::Joined(Cursor::new(Vec::with_capacity(FIRST_JOINED_BYTES))));
+        }
+        let Some(Piece::Joined(joined)) = self.pieces.back_mut() else {
+            unreachable!("it was put there if it was missing")
+        };
+        let before = joined.get_ref().len();
+        let result = write(joined.get_mut());
+        self.memory_bytes += joined.get_ref().len() - before;
+        result
+    }
+
     fn push_bytes(&mut self, bytes: Bytes) {
         let fits = |length: usize| length + bytes.len() <= JOINED_BYTES;
         match self.pieces.back_mut() {
-            Some(Piece::Joined(joined)) if bytes.len() <= COPIED_BYTES && fits(joined.len()) => {
-                joined.extend_from_slice(&bytes);
+            Some(Piece::Joined(joined)) if bytes.len() <= COPIED_BYTES && fits(joined.get_ref().len()) => {
+                joined.get_mut().extend_from_slice(&bytes);
             }
             Some(last @ Piece::Bytes(_)) if bytes.len() <= COPIED_BYTES => match last {
                 Piece::Bytes(first) if first.len() <= COPIED_BYTES => {
-                    let mut joined = BytesMut::with_capacity(2 * (first.len() + bytes.len()));
+                    let mut joined = Vec::with_capacity(2 * (first.len() + bytes.len()));
                     joined.extend_from_slice(first);
                     joined.extend_from_slice(&bytes);
-                    *last = Piece::Joined(joined);
+                    *last = Piece::Joined(Cursor::new(joined));
                 }
                 _ => self.pieces.push_back(Piece::Bytes(bytes)),
             },
@@ -158,7 +175,7 @@ impl<E: Env> Output<E> {
         for piece in &self.pieces {
             let bytes: &[u8] = match piece {
                 Piece::Bytes(bytes) => bytes,
-                Piece::Joined(bytes) => bytes,
+                Piece::Joined(bytes) => bytes.chunk(),
                 Piece::Release { .. } => continue,
                 Piece::File(_) => break,
             };

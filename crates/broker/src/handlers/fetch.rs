@@ -18,12 +18,13 @@ use highwater_wire::messages::{FetchRequest, FetchResponse, FetchableTopicRespon
 use highwater_wire::{ApiKey, ErrorCode, Message, Records};
 use reading::{Found, Reading};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest that a fetch waits, whatever it asks for: a connection whose peer is gone is found out that way.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
-pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Charge>) -> Answer<E> {
+pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Arc<Charge>>) -> Answer<E> {
     let request = match FetchRequest::decode_body(body, context.version()) {
         Ok(request) => request,
         Err(error) => return Answer::close(error.to_string()),

@@ -1,5 +1,8 @@
 //! Produce, versions 3 to 13; 0 to 2 are advertised and refused, see [`super::produce_old`].
 //!
+//! A request of one batch for one partition is read and answered in a form of its own ([`single`]), any other by the
+//! general one; what they do with a batch is the same ([`part`]).
+//!
 //! Batches of one connection are put in line for their partitions in the order of its requests, and all that are in
 //! line for one partition are appended together: the first request that gets round to it does so for the others. A
 //! request of another kind is not begun before those in front of it are in their logs. The answer to acks=1 is given
@@ -9,30 +12,34 @@
 //! Transactional batches are refused with INVALID_TXN_STATE, as Kafka does where no transaction is going on: there are
 //! no transactions yet, and InitProducerId gives no transactional producer.
 
-use crate::append_queue::{Ticket, Unwritten};
+mod part;
+mod refused;
+mod single;
+
 use crate::budget::Charge;
 use crate::dispatch::Context;
-use crate::errors;
 use crate::link::Hold;
 use crate::partition::Partition;
-use crate::progress::{Stopped, Waiting};
 use crate::response::{Answer, Outcome};
 use crate::topic::{Topic, TopicRules};
 use bytes::Bytes;
-use highwater_env::{Env, Event};
+use highwater_env::Env;
 use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
 use highwater_types::{Offset, PartitionIndex, Timestamp, mutant};
 use highwater_wire::messages::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use highwater_wire::{ErrorCode, Message, Records, Str};
+use part::Part;
+use refused::Refused;
 use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+pub(crate) use single::{Burst, Form, Single};
 
 const FIRST_VERSION: i16 = 3;
 const TOPIC_IDS_FROM: i16 = 13;
@@ -40,7 +47,7 @@ const ACKS_NONE: i16 = 0;
 const ACKS_LEADER: i16 = 1;
 const ACKS_ALL: i16 = -1;
 
-pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Charge>) -> Answer<E> {
+pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Arc<Charge>>) -> Answer<E> {
     if context.version() < FIRST_VERSION {
         return super::produce_old::refuse(&context, body);
     }
@@ -65,20 +72,16 @@ struct Production<E: Env> {
     context: Context<E>,
     request: ProduceRequest,
     /// What is given back when all batches are in their logs: the next request's turn, and the memory of this one.
-    held: Option<(Hold, Option<Charge>)>,
+    held: Option<(Hold, Option<Arc<Charge>>)>,
     responses: Vec<TopicProduceResponse>,
-    parts: SmallVec<[Part<E>; 1]>,
+    parts: SmallVec<[Place<E>; 1]>,
 }
 
-/// A batch in line for its partition's log, or in it.
-struct Part<E: Env> {
-    /// Where its answer is.
+/// A batch, and where its answer is.
+struct Place<E: Env> {
     topic: u32,
     partition: u32,
-    ticket: Ticket<Partition<E>>,
-    /// For the high watermark to pass it, once it is in the log.
-    waiting: Option<Waiting<E>>,
-    outcome: Poll<Result<(), Stopped>>,
+    part: Part<E>,
 }
 
 impl<E: Env> Production<E> {
@@ -140,87 +143,49 @@ impl<E: Env> Production<E> {
         partition_index: usize,
     ) -> Result<(), Refused> {
         let index = self.request.topic_data[topic_index].partition_data[partition_index].index;
-        let partition = find(&self.request, topic, index)?;
+        let partition = find(self.request.acks, self.request.transactional_id.is_some(), topic, index)?;
         // What is awaited is made in its place: a variable of its own would be kept in the future beside it.
         let batch = {
             let data = &mut self.request.topic_data[topic_index].partition_data[partition_index];
             check(&self.context, &topic.rules, std::mem::take(&mut data.records)).await?
         };
-        self.parts.push(Part {
+        self.parts.push(Place {
             topic: u32::try_from(topic_index).expect("a frame has fewer topics than that"),
             partition: u32::try_from(partition_index).expect("a frame has fewer partitions than that"),
-            ticket: partition.enqueue(batch),
-            waiting: None,
-            outcome: Poll::Ready(Ok(())),
+            part: Part::new(partition.enqueue(batch)),
         });
         Ok(())
     }
 
     /// Waits until all of them are in their logs, or refused.
     async fn append(&mut self) {
-        let waits = self.request.acks == ACKS_ALL && !mutant!("ack-before-isr");
-        for number in 0..self.parts.len() {
-            let fate = {
-                let ticket = &mut self.parts[number].ticket;
-                poll_fn(|cx| Partition::poll_appended(ticket, cx)).await
-            };
-            let part = &mut self.parts[number];
-            let partition = part.ticket.owner();
-            let response =
-                &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
-            match fate {
-                Ok(appended) => {
-                    response.base_offset = appended.base_offset;
-                    response.log_append_time_ms = appended.append_time.unwrap_or(Timestamp::NONE);
-                    response.log_start_offset = partition.log().start_offset();
-                    let progress = Arc::clone(partition.progress());
-                    part.waiting = Some(Waiting::new(progress, appended.end_offset));
-                    if waits {
-                        part.outcome = Poll::Pending;
-                    }
-                }
-                Err(unwritten) => {
-                    self.context.shared.metrics.produce_refused.one();
-                    refused(partition, &unwritten).tell(response);
-                }
-            }
+        let (acks, metrics) = (self.request.acks, &self.context.shared.metrics);
+        for Place { topic, partition, part } in &mut self.parts {
+            let response = &mut self.responses[*topic as usize].partition_responses[*partition as usize];
+            poll_fn(|cx| part.poll_appended(acks, metrics, response, cx)).await;
         }
     }
 
     /// Waits for all of them, for a time.
     async fn wait(&mut self) {
         let timeout = Duration::from_millis(u64::try_from(self.request.timeout_ms).unwrap_or(0));
-        let deadline = self.context.link.deadline(self.context.link.now().after(timeout));
+        let link = &self.context.link;
+        let deadline = link.now().after(timeout);
         poll_fn(|cx| {
             let mut all = true;
-            for part in self.parts.iter_mut().filter(|part| part.outcome.is_pending()) {
-                if let Some(waiting) = &mut part.waiting {
-                    part.outcome = waiting.poll(cx);
-                }
-                all &= part.outcome.is_ready();
+            for place in &mut self.parts {
+                all &= place.part.poll_reached(cx).is_ready();
             }
-            if all { Poll::Ready(()) } else { deadline.poll_passed() }
+            if all { Poll::Ready(()) } else { link.poll_passed(deadline) }
         })
         .await;
     }
 
     fn finish(&mut self) -> Outcome<E> {
         let (shared, acks) = (&self.context.shared, self.request.acks);
-        for part in &self.parts {
-            // Those without were refused before.
-            let Some(waiting) = &part.waiting else { continue };
-            let response =
-                &mut self.responses[part.topic as usize].partition_responses[part.partition as usize];
-            match part.outcome {
-                Poll::Ready(Ok(())) => shared.env.observe(&Event::Acknowledged {
-                    log: part.ticket.owner().id(),
-                    base: response.base_offset,
-                    last: Offset(waiting.target().0 - 1),
-                    acks,
-                }),
-                Poll::Ready(Err(stopped)) => fail(response, errors::of_stopped(stopped)),
-                Poll::Pending => fail(response, ErrorCode::REQUEST_TIMED_OUT),
-            }
+        for Place { topic, partition, part } in &self.parts {
+            let response = &mut self.responses[*topic as usize].partition_responses[*partition as usize];
+            part.finish(&shared.env, acks, response);
         }
         shared.metrics.produce_time.record(shared.env.clock().now().since(self.context.begun));
         let responses = std::mem::take(&mut self.responses);
@@ -265,15 +230,16 @@ fn fail(response: &mut PartitionProduceResponse, code: ErrorCode) {
 }
 
 /// The partition that a batch is for, if the batch may go there at all.
-fn find<'a, E: Env>(
-    request: &ProduceRequest,
-    topic: &'a Topic<E>,
+fn find<E: Env>(
+    acks: i16,
+    transactional: bool,
+    topic: &Topic<E>,
     index: PartitionIndex,
-) -> Result<&'a Arc<Partition<E>>, Refused> {
-    if !matches!(request.acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
+) -> Result<&Arc<Partition<E>>, Refused> {
+    if !matches!(acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
         return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1"));
     }
-    if request.transactional_id.is_some() {
+    if transactional {
         return Err(Refused::transactional());
     }
     let partition = match topic.partition(index) {
@@ -284,36 +250,36 @@ fn find<'a, E: Env>(
     if is_internal_topic(&topic.name) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
     }
-    if request.acks == ACKS_ALL && topic.lacks_replicas(index) {
+    if acks == ACKS_ALL && topic.lacks_replicas(index) {
         let message = "fewer replicas are in sync than min.insync.replicas asks for";
         return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
     }
     Ok(partition)
 }
 
-/// Why a batch is not in its log.
-fn refused<E: Env>(partition: &Partition<E>, unwritten: &Unwritten) -> Refused {
-    let code = errors::of_unwritten(unwritten);
-    match unwritten {
-        Unwritten::Refused(error) => {
-            if code == ErrorCode::KAFKA_STORAGE_ERROR {
-                tracing::warn!(log = %partition.id(), %error, "a batch was not appended");
-            }
-            Refused::new(code, &error.to_string())
-        }
-        Unwritten::Abandoned => code.into(),
-    }
-}
-
 /// Checks a client's batch, and changes its codec where the topic asks for another.
 async fn check<E: Env>(context: &Context<E>, topic: &TopicRules, records: Records) -> Result<Batch, Refused> {
     let Records::Bytes(records) = records else { return Err(BatchError::Empty.into()) };
     let now = context.shared.env.clock().wall();
-    let batch = match topic.is_heavy(&records) {
-        false => check_and_convert(records, topic.at(context.version(), now), topic.compression)?,
+    if topic.is_heavy(&records) {
         // Boxed because it is rare: the future of every request would have room for it.
-        true => Box::pin(check_elsewhere(context, topic, records, now)).await?,
-    };
+        return plain(Box::pin(check_elsewhere(context, topic, records, now)).await?);
+    }
+    check_here(topic, context.version(), records, now)
+}
+
+/// [`check`] for a batch that is not heavy.
+fn check_here(
+    topic: &TopicRules,
+    produce_version: i16,
+    records: Bytes,
+    now: Timestamp,
+) -> Result<Batch, Refused> {
+    plain(check_and_convert(records, topic.at(produce_version, now), topic.compression)?)
+}
+
+/// The batch, if it is of no transaction.
+fn plain(batch: Batch) -> Result<Batch, Refused> {
     if batch.header().attributes.is_transactional() {
         return Err(Refused::transactional());
     }
@@ -348,51 +314,4 @@ fn check_and_convert(
         return Err(BatchError::TooLarge { size, limit: rules.max_message_bytes });
     }
     Ok(batch)
-}
-
-/// Why a batch was not appended.
-struct Refused {
-    code: ErrorCode,
-    message: Option<Str>,
-    /// The record that it was for.
-    record: Option<(i32, &'static str)>,
-}
-
-impl Refused {
-    fn new(code: ErrorCode, message: &str) -> Self {
-        Self { code, message: Some(Str::from(message)), record: None }
-    }
-
-    fn transactional() -> Self {
-        Self::new(ErrorCode::INVALID_TXN_STATE, "this broker has no transactions yet")
-    }
-
-    fn tell(self, response: &mut PartitionProduceResponse) {
-        fail(response, self.code);
-        response.error_message = self.message;
-        response.record_errors = self
-            .record
-            .map(|(batch_index, reason)| BatchIndexAndErrorMessage {
-                batch_index,
-                batch_index_error_message: Some(Str::from_static(reason)),
-            })
-            .into_iter()
-            .collect();
-    }
-}
-
-impl From<ErrorCode> for Refused {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record: None }
-    }
-}
-
-impl From<BatchError> for Refused {
-    fn from(error: BatchError) -> Self {
-        let record = match error {
-            BatchError::InvalidRecord { index, reason } => Some((index, reason)),
-            _ => None,
-        };
-        Self { code: errors::of_batch(&error), message: Some(Str::from(error.to_string())), record }
-    }
 }

@@ -33,7 +33,7 @@ fn an_append_outlives_the_request_that_began_it() {
         let (store, _) = Store::open(env.clone(), StoreOptions::new("/data", BrokerId(1))).await.unwrap();
         let id = LogId { topic: TopicId(Uuid([7; 16])), partition: PartitionIndex(0) };
         let log = store.create_log(id, LogConfig::default()).await.unwrap();
-        let partition = Partition::new(env.clone(), log, LeaderEpoch(0), true, Arc::default());
+        let partition = Partition::new(env.clone(), "t".into(), log, LeaderEpoch(0), true, Arc::default());
         let partition = Arc::new(partition);
         sim.disk(node).fail_next(Op::Write, &format!("{id}"), Fault::Stall(STALL));
         let [mut first, mut second] = ["a", "b"].map(|value| partition.enqueue(batch(value)));
