@@ -276,8 +276,8 @@ impl Nodes {
         env.spawn("broker", process).detach();
     }
 
-    /// A machine's clock was changed, or has run wrong until now. A process that starts takes a jump for the right time;
-    /// one that runs does not believe jumps, but knows no other clock than the one that drifts.
+    /// A machine's clock was changed, or has run wrong until now. A process that starts takes a jump for the right
+    /// time; one that runs does not believe jumps, but knows no other clock than the one that drifts.
     pub(crate) fn clock_moved(&self, env: &SimEnv) {
         let node = env.node();
         let mut inner = self.lock();
