@@ -1,5 +1,6 @@
 //! Many seeds side by side, and what they add up to.
 
+mod excerpt;
 mod summary;
 mod tables;
 mod time;
@@ -102,6 +103,14 @@ impl Campaign<'_> {
         let repeats = self.repeat_one_in > 0 && turn.is_multiple_of(self.repeat_one_in);
         let again = repeats.then(|| on_own_thread(|| Run::of(file, seed, self.how)).hash);
         Done { run, again, took }
+    }
+
+    /// What a reader of a failure needs of the run's events. Makes the run again, with a whole trace.
+    pub fn excerpt(&self, failed: &Failed) -> Vec<String> {
+        let (file, seed) = self.place(failed.number);
+        let how = How { trace: Some(usize::MAX), ..self.how };
+        let events = on_own_thread(|| Run::of(file, seed, how)).events;
+        excerpt::excerpt(&events, &failed.failure.to_string())
     }
 
     /// Where two runs of a seed part.

@@ -4,9 +4,8 @@ use super::{Engine, activate, mutant_option};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use highwater_sim::campaign::{Campaign, Deadline, Failed, Summary};
-use highwater_sim::junit;
 use highwater_sim::run::How;
-use highwater_sim::scenario::{self, Found};
+use highwater_sim::{checkers, junit, scenario};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -14,9 +13,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-/// How many of a failure's newest events are told here; a replay tells all.
-const EVENTS: usize = 30;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -102,17 +98,17 @@ impl Run {
             bar.inc(1);
         });
         bar.finish_and_clear();
-        self.tell(&summary, &scenarios);
+        self.tell(&summary, &campaign);
         if let Some(path) = &self.junit {
             std::fs::write(path, junit::render(&summary)).with_context(|| path.display().to_string())?;
         }
         Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn tell(&self, summary: &Summary, scenarios: &[Found]) {
+    fn tell(&self, summary: &Summary, campaign: &Campaign<'_>) {
         for (number, failed) in summary.failed.iter().enumerate() {
             if number < self.details {
-                println!("{}\n", self.report(failed, scenarios));
+                println!("{}\n", self.report(failed, campaign));
             } else {
                 println!("{}", failed.headline());
             }
@@ -131,14 +127,15 @@ impl Run {
         println!("{summary}");
     }
 
-    fn report(&self, failed: &Failed, scenarios: &[Found]) -> String {
-        let found = scenarios.iter().find(|found| found.file.name() == failed.scenario);
+    fn report(&self, failed: &Failed, campaign: &Campaign<'_>) -> String {
+        let found = campaign.scenarios.iter().find(|found| found.file.name() == failed.scenario);
         let file = found.map(|found| found.path.display().to_string()).unwrap_or_default();
-        let mut shown = failed.clone();
-        let hidden = shown.events.len().saturating_sub(EVENTS);
-        shown.events.drain(..hidden);
+        let shown = Failed { events: campaign.excerpt(failed), ..failed.clone() };
         let options = self.engine.option() + &mutant_option(self.mutant.as_deref());
-        shown.report(&file, &options)
+        let property = failed.failure.property();
+        let rule = checkers::all_names().iter().find(|(name, _)| *name == property);
+        let rule = rule.map(|(name, sentence)| format!("\n{name} says: {sentence}")).unwrap_or_default();
+        shown.report(&file, &options) + &rule
     }
 }
 
