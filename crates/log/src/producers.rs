@@ -150,9 +150,10 @@ impl Producers {
                 payload.put_i32(batch.first_sequence);
                 payload.put_i32(batch.last_sequence);
                 payload.put_i64(batch.base.0);
+                // The last offset is at most i32::MAX above the first.
                 let count =
-                    i32::try_from(batch.end.0 - batch.base.0).expect("a batch has 31 bits of offsets");
-                payload.put_i32(count);
+                    u32::try_from(batch.end.0 - batch.base.0).expect("a batch has 2^31 offsets at most");
+                payload.put_u32(count);
                 payload.put_i64(batch.timestamp.0);
             }
         }
@@ -199,7 +200,7 @@ fn take_producer(rest: &mut &[u8]) -> Option<(ProducerId, Producer)> {
         let first_sequence = rest.get_i32();
         let last_sequence = rest.get_i32();
         let base = Offset(rest.get_i64());
-        let end = Offset(base.0.checked_add(i64::from(rest.get_i32()))?);
+        let end = Offset(base.0.checked_add(i64::from(rest.get_u32()))?);
         let timestamp = Timestamp(rest.get_i64());
         if base.0 < 0 || end <= base {
             return None;

@@ -23,7 +23,7 @@ const LENGTH_BYTES: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// More than any case needs that comes to an end.
-const MOST_STEPS: u64 = 400_000;
+const MOST_STEPS: u64 = 10_000_000;
 
 /// What a client sends over one connection: frames with their lengths.
 pub struct Nodes;
@@ -170,6 +170,16 @@ impl Target for Nodes {
             }
             at += LENGTH_BYTES + length.min(left);
         }
+    }
+
+    /// A few bytes may ask for a topic of ten thousand partitions, which is the bound of one request, and each has its
+    /// files on the simulated disk.
+    fn allowance(&self) -> usize {
+        512 << 20
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(20)
     }
 
     fn test_cases(&self) -> u64 {

@@ -116,3 +116,14 @@ proptest! {
         let _ = Producers::decode(&payload.into());
     }
 }
+
+#[test]
+fn the_largest_batch_fits_into_a_snapshot() {
+    let mut producers = Producers::default();
+    let largest = BatchHeader { last_offset_delta: i32::MAX, ..header(1, 0, 0, 1, 7) };
+    producers.record(&largest, Timestamp(0));
+    let (end, decoded) = Producers::decode(&producers.encode(Offset(9))).unwrap();
+    assert_eq!(end, Offset(9));
+    let batch = &decoded.0[&ProducerId(1)].batches[0];
+    assert_eq!((batch.base, batch.end), (Offset(7), Offset(8 + i64::from(i32::MAX))));
+}
