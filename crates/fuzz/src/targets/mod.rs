@@ -8,7 +8,6 @@ mod store;
 mod wire;
 
 use highwater_env::Rng;
-use std::time::Duration;
 
 /// Code under test, with a generator of what it is meant to read.
 pub trait Target {
@@ -17,16 +16,6 @@ pub trait Target {
 
     /// A valid input.
     fn generate(&mut self, rng: &mut Rng) -> Vec<u8>;
-
-    /// How much memory a case may take beyond what its input accounts for, in bytes.
-    fn allowance(&self) -> usize {
-        64 << 20
-    }
-
-    /// How long a case may take.
-    fn time(&self) -> Duration {
-        Duration::from_secs(2)
-    }
 
     /// Makes checksums of a damaged input right again, so that the code behind them is reached.
     fn repair(&self, _input: &mut Vec<u8>) {}
