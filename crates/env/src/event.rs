@@ -1,6 +1,8 @@
 //! What a node tells of itself.
 
-use highwater_types::{LeaderEpoch, LogId, Offset, ProducerEpoch, ProducerId, TopicId};
+use highwater_types::{
+    BrokerEpoch, BrokerId, LeaderEpoch, LogId, Offset, ProducerEpoch, ProducerId, TopicId,
+};
 
 /// Something that happened inside a node. Checkers, traces and reach marks hang on these; production ignores them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,13 @@ pub enum Event {
         log: LogId,
         /// Its new value.
         start: Offset,
+    },
+    /// A log's end is about to be moved back: from here on the disk may hold either.
+    Truncating {
+        /// Which log.
+        log: LogId,
+        /// The new end.
+        end: Offset,
     },
     /// A log's end was moved back.
     Truncated {
@@ -100,6 +109,121 @@ pub enum Event {
     TopicDeleted {
         /// Its id.
         topic: TopicId,
+    },
+    /// This node leads a partition from now on: it appends with this epoch.
+    Leading {
+        /// Which log.
+        log: LogId,
+        /// The epoch.
+        epoch: LeaderEpoch,
+        /// The end of the log at that moment: the first offset of the epoch.
+        start: Offset,
+    },
+    /// This node follows another one, or, without a leader, nobody. It appends nothing of its own any more.
+    Following {
+        /// Which log.
+        log: LogId,
+        /// The epoch.
+        epoch: LeaderEpoch,
+        /// The leader, if there is one.
+        leader: Option<BrokerId>,
+    },
+    /// A leader's view of who is in sync changed: the sets that its high watermark waits for.
+    InSync {
+        /// Which log.
+        log: LogId,
+        /// The leader's epoch.
+        epoch: LeaderEpoch,
+        /// The in-sync replicas as the controller last committed them.
+        committed: Vec<BrokerId>,
+        /// Those beside them that the leader has asked the controller for, and may have got by now.
+        pending: Vec<BrokerId>,
+    },
+    /// A node applied a metadata record: the state of a partition.
+    PartitionState {
+        /// The index of the record's entry in the metadata log.
+        index: u64,
+        /// Which log.
+        log: LogId,
+        /// The leader, if there is one.
+        leader: Option<BrokerId>,
+        /// Its epoch.
+        epoch: LeaderEpoch,
+        /// Counts the changes of the partition.
+        partition_epoch: i32,
+        /// All replicas.
+        replicas: Vec<BrokerId>,
+        /// The in-sync ones.
+        isr: Vec<BrokerId>,
+        /// The eligible leaders outside the in-sync ones (KIP-966).
+        elr: Vec<BrokerId>,
+    },
+    /// A node applied a metadata record: a broker's registration.
+    BrokerState {
+        /// The index of the record's entry in the metadata log.
+        index: u64,
+        /// The broker.
+        broker: BrokerId,
+        /// Its incarnation.
+        epoch: BrokerEpoch,
+        /// Whether it is fenced.
+        fenced: bool,
+    },
+    /// A member of the quorum made its vote durable.
+    QuorumVote {
+        /// The term.
+        term: u64,
+        /// Whom it votes for.
+        candidate: BrokerId,
+    },
+    /// A member of the quorum became its leader.
+    QuorumLeader {
+        /// The term.
+        term: u64,
+    },
+    /// An entry stands in a member's log.
+    QuorumAppended {
+        /// Its index.
+        index: u64,
+        /// The term that it was made in.
+        term: u64,
+        /// The checksum of its content.
+        checksum: u32,
+    },
+    /// A member's log is durable up to an end.
+    QuorumSynced {
+        /// Every entry before it is on disk.
+        end: u64,
+    },
+    /// A member begins to remove entries from the end of its log.
+    QuorumTruncated {
+        /// The first index that goes.
+        from: u64,
+    },
+    /// A member applied an entry, which is committed.
+    QuorumApplied {
+        /// Its index.
+        index: u64,
+        /// The term that it was made in.
+        term: u64,
+        /// The checksum of its content.
+        checksum: u32,
+    },
+    /// A member's state stands at a snapshot, its own or one it was sent.
+    QuorumSnapshot {
+        /// The last index that it covers.
+        index: u64,
+        /// The term of that entry.
+        term: u64,
+        /// Whether it replaced the member's state.
+        installed: bool,
+    },
+    /// The voters that count for a member: one set, or two while they change.
+    QuorumVoters {
+        /// The index of the entry that says so.
+        index: u64,
+        /// The sets.
+        voters: Vec<Vec<BrokerId>>,
     },
     /// A rare branch was taken. Counted over all seeds; one that is never reached is reported.
     Reached(&'static str),

@@ -43,6 +43,17 @@ id! {
     ProducerEpoch(i16)
 }
 
+id! {
+    /// Tells the incarnations of one broker apart: the index of the metadata record that registered it (KIP-320,
+    /// KIP-903). -1 on the wire means "not known".
+    BrokerEpoch(i64)
+}
+
+impl BrokerEpoch {
+    /// "Not known" on the wire.
+    pub const NONE: Self = Self(-1);
+}
+
 impl LeaderEpoch {
     /// "Not known" on the wire.
     pub const NONE: Self = Self(-1);

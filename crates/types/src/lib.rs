@@ -11,7 +11,7 @@ mod offset;
 mod time;
 mod uuid;
 
-pub use ids::{BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
+pub use ids::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
 pub use log_id::LogId;
 pub use maps::{HashMap, HashSet};
 #[cfg(highwater_mutants)]
