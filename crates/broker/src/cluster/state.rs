@@ -1,0 +1,215 @@
+//! The metadata as the quorum has committed it: what this node knows, ahead of what it has carried out.
+
+use super::command::Command;
+use crate::signal::Signal;
+use bytes::Bytes;
+use highwater_env::{Env, Event};
+use highwater_metadata::{Change, Image, decode};
+use highwater_quorum::Machine;
+use highwater_types::mutant;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many refused commands are remembered, for those that proposed them.
+const REFUSALS_KEPT: usize = 64;
+
+/// The largest piece of a snapshot.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// The metadata as the quorum has committed it.
+pub(super) struct Committed {
+    state: Mutex<State>,
+    /// The index of the last entry that was applied.
+    pub(super) applied: Signal,
+}
+
+#[derive(Default)]
+struct State {
+    image: Arc<Image>,
+    index: u64,
+    /// What changed since it was last asked for.
+    changes: Vec<Change>,
+    /// The image was replaced by a snapshot since then: the changes are not all there is.
+    replaced: bool,
+    /// Commands that came to nothing, and why.
+    refused: BTreeMap<u64, String>,
+    /// Why no further entry can be applied.
+    failure: Option<String>,
+}
+
+/// What is to be carried out.
+pub(super) struct News {
+    pub(super) image: Arc<Image>,
+    pub(super) index: u64,
+    pub(super) changes: Vec<Change>,
+    /// The changes are not all there is.
+    pub(super) replaced: bool,
+}
+
+impl Committed {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), applied: Signal::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image.
+    pub(super) fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.lock().image)
+    }
+
+    /// What was committed since this was last called.
+    pub(super) fn take_news(&self) -> News {
+        let mut state = self.lock();
+        News {
+            image: Arc::clone(&state.image),
+            index: state.index,
+            changes: std::mem::take(&mut state.changes),
+            replaced: std::mem::take(&mut state.replaced),
+        }
+    }
+
+    /// Why the command at an index came to nothing, if it did.
+    pub(super) fn refusal(&self, index: u64) -> Option<String> {
+        self.lock().refused.get(&index).cloned()
+    }
+
+    /// Why this node cannot follow the metadata any further, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+}
+
+/// Applies the quorum's entries.
+pub(super) struct MetadataMachine<E: Env> {
+    env: E,
+    committed: Arc<Committed>,
+}
+
+impl<E: Env> MetadataMachine<E> {
+    pub(super) fn new(env: E, committed: Arc<Committed>) -> Self {
+        Self { env, committed }
+    }
+
+    /// Applies a command whole or not at all, the same on every node.
+    fn take(&self, state: &mut State, index: u64, term: u64, command: &Bytes) -> Result<(), String> {
+        let command = Command::decode(command)?;
+        if command.term != term && !mutant!("raft-old-catchup") {
+            self.env.observe(&Event::Reached("metadata: command of a deposed controller ignored"));
+            refuse(state, index, "the controller that decided this was deposed".to_owned());
+            return Ok(());
+        }
+        let records = command.records().map_err(|error| error.to_string())?;
+        let mut next = Image::clone(&state.image);
+        match next.apply_all(&records, index) {
+            Ok(changes) => {
+                state.image = Arc::new(next);
+                for change in &changes {
+                    self.tell(&state.image, index, change);
+                }
+                state.changes.extend(changes);
+            }
+            Err(error) => {
+                self.env.observe(&Event::Reached("metadata: command that contradicts the state ignored"));
+                tracing::error!(index, %error, "a change of the metadata contradicts its state and is ignored");
+                refuse(state, index, error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, image: &Image, index: u64, change: &Change) {
+        match change {
+            Change::PartitionCreated(log) | Change::PartitionChanged(log) => {
+                if let Some(partition) = image.partition(*log) {
+                    self.env.observe(&Event::PartitionState {
+                        index,
+                        log: *log,
+                        leader: partition.leader,
+                        epoch: partition.leader_epoch,
+                        partition_epoch: partition.partition_epoch,
+                        replicas: partition.replicas.to_vec(),
+                        isr: partition.isr.to_vec(),
+                        elr: partition.elr.to_vec(),
+                    });
+                }
+            }
+            Change::Broker(id) => {
+                if let Some(broker) = image.broker(*id) {
+                    let (broker, epoch, fenced) = (broker.id, broker.epoch, broker.fenced);
+                    self.env.observe(&Event::BrokerState { index, broker, epoch, fenced });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn refuse(state: &mut State, index: u64, why: String) {
+    state.refused.insert(index, why);
+    while state.refused.len() > REFUSALS_KEPT {
+        state.refused.pop_first();
+    }
+}
+
+impl<E: Env> Machine for MetadataMachine<E> {
+    fn apply(&mut self, index: u64, term: u64, command: &Bytes) {
+        let mut state = self.committed.lock();
+        if state.failure.is_none() {
+            if let Err(problem) = self.take(&mut state, index, term, command) {
+                // What cannot be understood must not be skipped: every later state would be a wrong one.
+                tracing::error!(index, %problem, "the metadata log cannot be followed any further on this node");
+                state.failure = Some(problem);
+            }
+            state.index = index;
+        }
+        drop(state);
+        self.committed.applied.raise_to(index);
+    }
+
+    fn snapshot(&self) -> Vec<Bytes> {
+        let image = self.committed.image();
+        let mut pieces = Vec::new();
+        let mut piece = Vec::new();
+        for record in image.to_records() {
+            let frame = highwater_metadata::encode(&record).expect("a record that was applied can be encoded");
+            if !piece.is_empty() && piece.len() + frame.len() > PIECE_BYTES {
+                pieces.push(std::mem::take(&mut piece).into());
+            }
+            piece.extend(u32::try_from(frame.len()).expect("records are small").to_be_bytes());
+            piece.extend_from_slice(&frame);
+        }
+        pieces.push(piece.into());
+        pieces
+    }
+
+    fn restore(&mut self, index: u64, _term: u64, pieces: Vec<Bytes>) -> Result<(), String> {
+        let mut image = Image::new();
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let frame = take_frame(&mut piece).ok_or("a piece of the snapshot is cut off")?;
+                let record = decode(&frame).map_err(|error| error.to_string())?;
+                image.restore(&record, index).map_err(|error| error.to_string())?;
+            }
+        }
+        let mut state = self.committed.lock();
+        state.image = Arc::new(image);
+        state.index = index;
+        state.replaced = true;
+        state.failure = None;
+        drop(state);
+        self.committed.applied.raise_to(index);
+        Ok(())
+    }
+}
+
+fn take_frame(piece: &mut Bytes) -> Option<Bytes> {
+    let length = u32::from_be_bytes(*piece.first_chunk()?) as usize;
+    if piece.len() - 4 < length {
+        return None;
+    }
+    let mut frame = piece.split_to(4 + length);
+    Some(frame.split_off(4))
+}
