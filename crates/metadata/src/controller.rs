@@ -12,6 +12,7 @@ mod cluster;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod stub; pub use stub::*;
 
 pub use alter_configs::{
     AlterOperation, ConfigChange, Resource, Setting, alter_configs, incremental_alter_configs,

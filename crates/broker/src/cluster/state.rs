@@ -5,7 +5,7 @@ use crate::signal::Signal;
 use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_metadata::{Change, Image, decode};
-use highwater_quorum::Machine;
+use highwater_quorum::{Encode, Machine};
 use highwater_types::mutant;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,20 +169,9 @@ impl<E: Env> Machine for MetadataMachine<E> {
         self.committed.applied.raise_to(index);
     }
 
-    fn snapshot(&self) -> Vec<Bytes> {
+    fn snapshot(&self) -> Encode {
         let image = self.committed.image();
-        let mut pieces = Vec::new();
-        let mut piece = Vec::new();
-        for record in image.to_records() {
-            let frame = highwater_metadata::encode(&record).expect("a record that was applied can be encoded");
-            if !piece.is_empty() && piece.len() + frame.len() > PIECE_BYTES {
-                pieces.push(std::mem::take(&mut piece).into());
-            }
-            piece.extend(u32::try_from(frame.len()).expect("records are small").to_be_bytes());
-            piece.extend_from_slice(&frame);
-        }
-        pieces.push(piece.into());
-        pieces
+        Box::new(move || encode_image(&image))
     }
 
     fn restore(&mut self, index: u64, _term: u64, pieces: Vec<Bytes>) -> Result<(), String> {
@@ -191,7 +180,7 @@ impl<E: Env> Machine for MetadataMachine<E> {
             while !piece.is_empty() {
                 let frame = take_frame(&mut piece).ok_or("a piece of the snapshot is cut off")?;
                 let record = decode(&frame).map_err(|error| error.to_string())?;
-                image.restore(&record, index).map_err(|error| error.to_string())?;
+                image.apply(&record, index).map_err(|error| error.to_string())?;
             }
         }
         let mut state = self.committed.lock();
@@ -203,6 +192,22 @@ impl<E: Env> Machine for MetadataMachine<E> {
         self.committed.applied.raise_to(index);
         Ok(())
     }
+}
+
+/// An image as pieces of record frames, each after its length.
+fn encode_image(image: &Image) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    let mut piece = Vec::new();
+    for record in image.to_records() {
+        let frame = highwater_metadata::encode(&record).expect("a record that was applied can be encoded");
+        if !piece.is_empty() && piece.len() + frame.len() > PIECE_BYTES {
+            pieces.push(std::mem::take(&mut piece).into());
+        }
+        piece.extend(u32::try_from(frame.len()).expect("records are small").to_be_bytes());
+        piece.extend_from_slice(&frame);
+    }
+    pieces.push(piece.into());
+    pieces
 }
 
 fn take_frame(piece: &mut Bytes) -> Option<Bytes> {
