@@ -13,7 +13,8 @@ use bytes::Bytes;
 use highwater_env::Env;
 use highwater_types::Instant;
 use highwater_wire::{
-    ApiKey, Frame, Message, Request, RequestHeader, Segment, decode_request_header, encode_response, version_table,
+    ApiKey, Frame, Message, Request, RequestHeader, Segment, decode_request_header, encode_response,
+    version_table,
 };
 use std::future::Future;
 use std::sync::Arc;

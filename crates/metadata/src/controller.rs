@@ -12,7 +12,8 @@ mod cluster;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
-mod stub; pub use stub::*;
+mod stub;
+pub use stub::*;
 
 pub use alter_configs::{
     AlterOperation, ConfigChange, Resource, Setting, alter_configs, incremental_alter_configs,

@@ -4,7 +4,8 @@ use super::lead::Sight;
 use super::{Cluster, CommitError};
 use crate::internal::message::{
     AlterPartitions, Altered, Ask, Failed, Forwarded, Heartbeat, Hello, IsrChange as WireChange, Member,
-    NotController, ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Tell, uuid, uuid_bytes,
+    NotController, ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Tell, uuid,
+    uuid_bytes,
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
@@ -152,7 +153,8 @@ impl<E: Env> Cluster<E> {
 
     fn some_voter(&self, number: usize) -> Option<BrokerId> {
         let voters = &self.0.config.voters;
-        let others: Vec<BrokerId> = voters.iter().map(|voter| voter.id).filter(|id| *id != self.0.node).collect();
+        let others: Vec<BrokerId> =
+            voters.iter().map(|voter| voter.id).filter(|id| *id != self.0.node).collect();
         if others.is_empty() { None } else { Some(others[number % others.len()]) }
     }
 
@@ -164,7 +166,7 @@ impl<E: Env> Cluster<E> {
     }
 
     /// Carries out a call as the active controller.
-    pub(super) async fn serve(&self, ask: Ask) -> Tell {
+    pub(crate) async fn serve(&self, ask: Ask) -> Tell {
         let told = match ask {
             Ask::Register(register) => self.serve_register(register).await,
             Ask::Heartbeat(heartbeat) => self.serve_heartbeat(heartbeat).await,
@@ -201,9 +203,11 @@ impl<E: Env> Cluster<E> {
             controller: register.controller,
             stopped_cleanly: register.stopped_cleanly,
         };
-        let internal = u16::try_from(register.internal_port).map_err(|_| malformed("a port is out of range"))?;
-        let (mut answers, index) =
-            self.decide(|Sight { view, controller, now }| controller.register(view, registration, now)).await?;
+        let internal =
+            u16::try_from(register.internal_port).map_err(|_| malformed("a port is out of range"))?;
+        let (mut answers, index) = self
+            .decide(|Sight { view, controller, now }| controller.register(view, registration, now))
+            .await?;
         let registered = answers.pop().expect("one answer").map_err(CommitError::Refused)?;
         let epoch = registered.unwrap_or(BrokerEpoch(i64::try_from(index).unwrap_or(i64::MAX)));
         let peer = Peer { host: register.internal_host, port: internal, disk };
@@ -233,7 +237,9 @@ impl<E: Env> Cluster<E> {
         let from = (BrokerId(alter.node), BrokerEpoch(alter.epoch));
         let changes: Vec<IsrChange> = alter.changes.into_iter().map(change).collect::<Result<_, _>>()?;
         let (answers, _) = self
-            .decide(|Sight { view, controller, .. }| controller.alter_partitions(view, from.0, from.1, &changes))
+            .decide(|Sight { view, controller, .. }| {
+                controller.alter_partitions(view, from.0, from.1, &changes)
+            })
             .await?;
         let mut altered = Altered::default();
         for answer in answers {
@@ -285,7 +291,9 @@ enum AskError {
 fn unexpected(tell: Tell) -> CommitError {
     match tell {
         Tell::NotController(_) => CommitError::NotController,
-        Tell::Failed(failed) if failed.code == i32::from(ErrorCode::NOT_CONTROLLER.0) => CommitError::NotController,
+        Tell::Failed(failed) if failed.code == i32::from(ErrorCode::NOT_CONTROLLER.0) => {
+            CommitError::NotController
+        }
         Tell::Failed(failed) => CommitError::Refused(refusal(failed.code, failed.message)),
         _ => CommitError::Failed("the controller gave a reply to another call".to_owned()),
     }
@@ -311,12 +319,17 @@ fn endpoint(endpoint: &crate::internal::message::Endpoint) -> Result<Endpoint, C
 }
 
 fn change(change: WireChange) -> Result<IsrChange, CommitError> {
-    let topic = uuid(&change.topic).map(TopicId).ok_or_else(|| malformed("a topic id is not 16 bytes long"))?;
+    let topic =
+        uuid(&change.topic).map(TopicId).ok_or_else(|| malformed("a topic id is not 16 bytes long"))?;
     Ok(IsrChange {
         log: LogId { topic, partition: PartitionIndex(change.partition) },
         leader_epoch: change.leader_epoch.into(),
         partition_epoch: change.partition_epoch,
-        isr: change.isr.into_iter().map(|member| (BrokerId(member.node), BrokerEpoch(member.epoch))).collect(),
+        isr: change
+            .isr
+            .into_iter()
+            .map(|member| (BrokerId(member.node), BrokerEpoch(member.epoch)))
+            .collect(),
     })
 }
 

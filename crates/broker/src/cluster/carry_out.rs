@@ -20,23 +20,24 @@ pub(super) fn start<E: Env>(cluster: &Cluster<E>) -> Task {
     let env = cluster.0.env.clone();
     env.spawn("metadata", async move {
         let inner = &cluster.0;
-        inner.until_stop(async {
-            inner.registered.reached(1).await;
-            inner.committed.applied.reached(inner.registered.value()).await;
-            let mut first = true;
-            loop {
-                let news = inner.committed.take_news();
-                if news.index > inner.carried.value() {
-                    // What was begun is finished, but for a stop of the machine.
-                    inner.carry_out(news, std::mem::take(&mut first)).await;
+        inner
+            .until_stop(async {
+                inner.registered.reached(1).await;
+                inner.committed.applied.reached(inner.registered.value()).await;
+                let mut first = true;
+                loop {
+                    let news = inner.committed.take_news();
+                    if news.index > inner.carried.value() {
+                        // What was begun is finished, but for a stop of the machine.
+                        inner.carry_out(news, std::mem::take(&mut first)).await;
+                    }
+                    let next = inner.committed.applied.reached(inner.carried.value() + 1);
+                    if timeout(inner.env.clock(), RETRY, next).await.is_err() {
+                        inner.retry_logs().await;
+                    }
                 }
-                let next = inner.committed.applied.reached(inner.carried.value() + 1);
-                if timeout(inner.env.clock(), RETRY, next).await.is_err() {
-                    inner.retry_logs().await;
-                }
-            }
-        })
-        .await;
+            })
+            .await;
     })
 }
 
@@ -60,7 +61,9 @@ impl<E: Env> Inner<E> {
 
     /// Waits until what was committed up to an index is carried out here, if this node carries anything out.
     pub(super) async fn wait_carried(&self, index: u64) {
-        if self.carried.value() > 0 && timeout(self.env.clock(), PATIENCE, self.carried.reached(index)).await.is_err() {
+        if self.carried.value() > 0
+            && timeout(self.env.clock(), PATIENCE, self.carried.reached(index)).await.is_err()
+        {
             tracing::warn!(index, "carrying out changes of the metadata takes long");
         }
     }

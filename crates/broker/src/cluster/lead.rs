@@ -8,9 +8,7 @@ use highwater_metadata::controller::{Controller, Decision};
 use highwater_metadata::{Refusal, RefusalCode};
 use highwater_quorum::ProposeError;
 use highwater_types::Instant;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// How often the controller looks whether brokers are still alive and what else is due.
 const ROUND: Duration = Duration::from_millis(200);
@@ -56,7 +54,8 @@ impl<E: Env> Cluster<E> {
         let image = inner.committed.image();
         let view = inner.view(&image);
         let now = inner.env.clock().now();
-        let Decision { records, answers } = decide(Sight { view: &view, controller: &mut lead.controller, now });
+        let Decision { records, answers } =
+            decide(Sight { view: &view, controller: &mut lead.controller, now });
         if records.is_empty() {
             *turn = Some(lead);
             return Ok((answers, 0));
@@ -104,6 +103,9 @@ pub(super) fn commit_error(error: ProposeError) -> CommitError {
     match error {
         ProposeError::NotLeader { .. } => CommitError::NotController,
         ProposeError::Timeout => CommitError::Open,
+        ProposeError::Refused(problem) => {
+            CommitError::Refused(Refusal::new(RefusalCode::InvalidRequest, problem))
+        }
         ProposeError::Stopped => CommitError::Stopped,
         ProposeError::Fatal(problem) => CommitError::Failed(problem),
     }

@@ -155,7 +155,12 @@ async fn register<E: Env>(
 
 /// Whether another attempt would be refused as well.
 fn is_final(code: RefusalCode) -> bool {
-    matches!(code, RefusalCode::InconsistentClusterId | RefusalCode::InvalidRegistration | RefusalCode::UnsupportedVersion)
+    matches!(
+        code,
+        RefusalCode::InconsistentClusterId
+            | RefusalCode::InvalidRegistration
+            | RefusalCode::UnsupportedVersion
+    )
 }
 
 /// Tells the controller again and again that this broker is alive, until it has forgotten the registration.

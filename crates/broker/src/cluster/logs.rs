@@ -32,14 +32,16 @@ impl<E: Env> Inner<E> {
         };
         if index < seen && !mutant!("ctrl-stray-delete") {
             tracing::error!(
-                index, seen,
+                index,
+                seen,
                 "the metadata is older than what this node has carried out before: nothing is deleted by it. Restore \
                  the metadata log of the voters"
             );
         } else {
             self.remove_strays(image).await;
         }
-        let own: Vec<LogId> = image.topics().flat_map(|topic| self.own_logs(topic).collect::<Vec<_>>()).collect();
+        let own: Vec<LogId> =
+            image.topics().flat_map(|topic| self.own_logs(topic).collect::<Vec<_>>()).collect();
         self.make(image, own, seen, index).await;
         for topic in image.topics() {
             self.configure_topic(image, topic).await;
@@ -98,7 +100,9 @@ impl<E: Env> Inner<E> {
     async fn make(self: &Arc<Self>, image: &Image, logs: Vec<LogId>, seen: u64, index: u64) {
         let mut missing = Vec::new();
         for id in logs.into_iter().filter(|id| self.store.log(*id).is_none()) {
-            let (Some(partition), Some(topic)) = (image.partition(id), image.topic_by_id(id.topic)) else { continue };
+            let (Some(partition), Some(topic)) = (image.partition(id), image.topic_by_id(id.topic)) else {
+                continue;
+            };
             let complete = partition.isr.contains(&self.node) || partition.elr.contains(&self.node);
             if complete && partition.created <= seen {
                 // It was made before the mark was, so it was lost. An empty one in its place would hide that, and

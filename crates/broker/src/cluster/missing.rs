@@ -5,7 +5,7 @@ use crate::response::frame_bytes;
 use highwater_env::Env;
 use highwater_metadata::controller::{self, NewTopic};
 use highwater_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
-use highwater_wire::{Request, Str, encode_request};
+use highwater_wire::{Message, Str, encode_request};
 use std::time::Duration;
 
 /// How long the controller has for it.
@@ -29,15 +29,19 @@ impl<E: Env> Cluster<E> {
             validate_only: false,
         };
         let version = *CreateTopicsRequest::VERSIONS.end();
-        let frame = match encode_request(0, version, Some("highwater"), &request) {
+        let frame = match encode_request(0, Some("highwater"), version, &request) {
             Ok(frame) => frame_bytes(frame).split_off(LENGTH_BYTES),
-            Err(error) => return tracing::error!(%error, "topics that clients asked for could not be created"),
+            Err(error) => {
+                return tracing::error!(%error, "topics that clients asked for could not be created");
+            }
         };
         match self.forward(frame).await {
             // Another request may have been faster, or the names may not do; the caller looks.
             Forward::Answered(_) => {}
             Forward::Here => self.create_missing_topics_here(names).await,
-            Forward::Lost(problem) => tracing::warn!(problem, "topics that clients asked for may not have been created"),
+            Forward::Lost(problem) => {
+                tracing::warn!(problem, "topics that clients asked for may not have been created")
+            }
         }
     }
 

@@ -48,7 +48,9 @@ impl<E: Env> Transport for PeerTransport<E> {
                 Err(error @ CallError::NotSent(_)) => {
                     Err(io::Error::new(io::ErrorKind::NotConnected, error.to_string()))
                 }
-                Err(error @ CallError::Open(_)) => Err(io::Error::new(io::ErrorKind::TimedOut, error.to_string())),
+                Err(error @ CallError::Open(_)) => {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, error.to_string()))
+                }
             }
         })
     }

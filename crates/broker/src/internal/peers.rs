@@ -236,7 +236,9 @@ async fn read<S: AsyncRead>(mut stream: ReadHalf<S>, waiting: Arc<Waiting>, now:
                 }
             }
             Ok(Reply { tell: None, .. }) => {
-                tracing::warn!("a node gave a reply of a kind that is not known here: does it run another version?");
+                tracing::warn!(
+                    "a node gave a reply of a kind that is not known here: does it run another version?"
+                );
                 return waiting.close();
             }
             Err(problem) => {

@@ -117,7 +117,9 @@ async fn talk<E: Env, S: Stream>(env: &E, mut stream: S, peer: SocketAddr, serve
         env.spawn("internal-call", async move {
             let tell = match ask {
                 Some(ask) => served.serve(&from, ask).await,
-                None => failed(ErrorCode::UNSUPPORTED_VERSION, "a call of a kind that this version does not know"),
+                None => {
+                    failed(ErrorCode::UNSUPPORTED_VERSION, "a call of a kind that this version does not know")
+                }
             };
             let reply = frame::encode(&Reply { number, tell: Some(tell) });
             let reply = reply.or_else(|| {
