@@ -38,7 +38,7 @@ use crate::internal::message::Hello;
 use crate::latch::Latch;
 use crate::signal::Signal;
 use highwater_env::{Env, Purpose, Rng};
-use highwater_log::{CleanupPolicy, Log, LogConfig, LogError, Store};
+use highwater_log::{CleanupPolicy, Log, LogConfig, LogError, RecoveryReport, Store};
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
 use highwater_metadata::{Image, METADATA_LOG, Refusal};
 use highwater_quorum::{Quorum, QuorumError, QuorumOptions};
@@ -82,6 +82,9 @@ pub enum ClusterError {
     /// The metadata cannot be followed.
     #[error("the metadata log holds what this program cannot use: {0}")]
     Unusable(String),
+    /// The quorum's member on this node has stopped.
+    #[error("the metadata quorum failed on this node, which takes no part in it before it is restarted: {0}")]
+    QuorumFailed(String),
     /// The node stops.
     #[error("the node is stopping")]
     Stopped,
@@ -150,6 +153,7 @@ impl<E: Env> Cluster<E> {
         directory: Arc<Directory<E>>,
         config: BrokerConfig,
         settings: BrokerSettings,
+        recovery: &[RecoveryReport],
         stop: Arc<Latch>,
     ) -> Result<Self, ClusterError> {
         let node = config.node_id;
@@ -158,6 +162,7 @@ impl<E: Env> Cluster<E> {
         let peers = Arc::new(Peers::new(env.clone(), move || Hello::new(cluster, node.0, disk, false)));
         let committed = Committed::new();
         let options = QuorumOptions {
+            recovered: recovery.iter().find(|report| report.log == METADATA_LOG).cloned(),
             election_timeout: millis(settings.controller_quorum_election_timeout_ms.into()),
             ..QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR))
         };

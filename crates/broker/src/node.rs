@@ -165,6 +165,7 @@ impl<E: Env> Node<E> {
             Arc::clone(&directory),
             config.clone(),
             settings.clone(),
+            &recovery,
             Arc::clone(&stop),
         )
         .await?;

@@ -36,16 +36,6 @@ macro_rules! codes {
             }
         }
 
-        impl RefusalCode {
-            /// The code that has a number on the wire.
-            pub const fn of_number(number: i16) -> Option<Self> {
-                match number {
-                    $($number => Some(Self::$name),)*
-                    _ => None,
-                }
-            }
-        }
-
         impl fmt::Display for RefusalCode {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self {
@@ -75,16 +65,6 @@ codes! {
     InvalidRequest = 42 "INVALID_REQUEST",
     /// More than is allowed in one request.
     PolicyViolation = 44 "POLICY_VIOLATION",
-    /// A version that is not known here.
-    UnsupportedVersion = 35 "UNSUPPORTED_VERSION",
-    /// The broker speaks for an incarnation that is not the present one.
-    StaleBrokerEpoch = 77 "STALE_BROKER_EPOCH",
-    /// Another live broker has this id.
-    DuplicateBrokerRegistration = 101 "DUPLICATE_BROKER_REGISTRATION",
-    /// The broker belongs to another cluster.
-    InconsistentClusterId = 104 "INCONSISTENT_CLUSTER_ID",
-    /// A registration that cannot be taken.
-    InvalidRegistration = 119 "INVALID_REGISTRATION",
     /// Topics cannot be deleted here.
     TopicDeletionDisabled = 73 "TOPIC_DELETION_DISABLED",
     /// No topic has this id.

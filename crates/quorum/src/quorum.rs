@@ -272,6 +272,12 @@ impl<E: Env> Quorum<E> {
         }
     }
 
+    /// Where a member is, as far as this one knows.
+    pub fn peer(&self, id: BrokerId) -> Option<Peer> {
+        let node = u64::try_from(id.0).ok()?;
+        self.inner().metrics.borrow().membership_config.membership().get_node(&node).cloned()
+    }
+
     /// Asks to be elected now. The others refuse while they hear from a leader.
     pub async fn campaign(&self) -> Result<(), ProposeError> {
         self.within(self.inner().raft.trigger().elect()).await.map_err(fatal)

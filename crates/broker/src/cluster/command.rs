@@ -10,12 +10,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// The records of one decision, as an entry of the quorum's log.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Command {
-    /// The term in which the decision was made. In an entry of a later term it counts for nothing: whoever made it
-    /// did not know what had been committed meanwhile.
-    #[prost(uint64, tag = "1")]
-    pub(super) term: u64,
     /// The records, each as a frame of its own.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
+    #[prost(bytes = "bytes", repeated, tag = "1")]
     frames: Vec<Bytes>,
 }
 
@@ -24,9 +20,9 @@ pub(super) struct TooLarge;
 
 impl Command {
     /// The bytes of a decision.
-    pub(super) fn encode(term: u64, records: &[MetadataRecord]) -> Result<Bytes, TooLarge> {
+    pub(super) fn encode(records: &[MetadataRecord]) -> Result<Bytes, TooLarge> {
         let frames: Result<Vec<Bytes>, FrameError> = records.iter().map(encode).collect();
-        let command = Self { term, frames: frames.map_err(|_| TooLarge)? };
+        let command = Self { frames: frames.map_err(|_| TooLarge)? };
         if command.encoded_len() > MAX_BYTES {
             return Err(TooLarge);
         }

@@ -60,7 +60,7 @@ impl<E: Env> Cluster<E> {
             *turn = Some(lead);
             return Ok((answers, 0));
         }
-        let Ok(command) = Command::encode(term, &records) else {
+        let Ok(command) = Command::encode(&records) else {
             let message = "The request would change too much at once: split it into several";
             let refusal = Refusal::new(RefusalCode::PolicyViolation, message);
             *turn = Some(lead);

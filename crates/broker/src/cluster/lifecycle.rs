@@ -67,11 +67,16 @@ pub(crate) fn start<E: Env>(
         let (cluster, readiness) = (cluster.clone(), Arc::clone(readiness));
         async move {
             let stop = Arc::clone(&cluster.0.stop);
-            let outcome = {
-                let life = live(&cluster, &addresses, &readiness, serve);
-                cluster.0.until_stop(life).await
+            let life = async {
+                let mut life = pin!(live(&cluster, &addresses, &readiness, serve));
+                let mut failed = pin!(cluster.0.quorum.failed());
+                poll_fn(|cx| match failed.as_mut().poll(cx) {
+                    Poll::Ready(problem) => Poll::Ready(Err(ClusterError::QuorumFailed(problem))),
+                    Poll::Pending => life.as_mut().poll(cx),
+                })
+                .await
             };
-            let outcome = outcome.unwrap_or(Err(ClusterError::Stopped));
+            let outcome = cluster.0.until_stop(life).await.unwrap_or(Err(ClusterError::Stopped));
             if let Err(error) = &outcome
                 && !stop.is_raised()
             {

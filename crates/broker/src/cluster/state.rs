@@ -6,7 +6,6 @@ use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_metadata::{Change, Image, decode};
 use highwater_quorum::{Encode, Machine};
-use highwater_types::mutant;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,13 +93,8 @@ impl<E: Env> MetadataMachine<E> {
     }
 
     /// Applies a command whole or not at all, the same on every node.
-    fn take(&self, state: &mut State, index: u64, term: u64, command: &Bytes) -> Result<(), String> {
+    fn take(&self, state: &mut State, index: u64, command: &Bytes) -> Result<(), String> {
         let command = Command::decode(command)?;
-        if command.term != term && !mutant!("raft-old-catchup") {
-            self.env.observe(&Event::Reached("metadata: command of a deposed controller ignored"));
-            refuse(state, index, "the controller that decided this was deposed".to_owned());
-            return Ok(());
-        }
         let records = command.records().map_err(|error| error.to_string())?;
         let mut next = Image::clone(&state.image);
         match next.apply_all(&records, index) {
@@ -155,10 +149,10 @@ fn refuse(state: &mut State, index: u64, why: String) {
 }
 
 impl<E: Env> Machine for MetadataMachine<E> {
-    fn apply(&mut self, index: u64, term: u64, command: &Bytes) {
+    fn apply(&mut self, index: u64, _term: u64, command: &Bytes) {
         let mut state = self.committed.lock();
         if state.failure.is_none() {
-            if let Err(problem) = self.take(&mut state, index, term, command) {
+            if let Err(problem) = self.take(&mut state, index, command) {
                 // What cannot be understood must not be skipped: every later state would be a wrong one.
                 tracing::error!(index, %problem, "the metadata log cannot be followed any further on this node");
                 state.failure = Some(problem);

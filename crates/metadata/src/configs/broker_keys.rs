@@ -14,22 +14,10 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .doc("The addresses that clients are told to connect to. Without a setting: those that are listened on."),
     Key::new("auto.create.topics.enable", ValueType::Boolean, "true")
         .doc("Whether a topic comes into being when a client asks for its metadata and allows that."),
-    Key::new("broker.heartbeat.interval.ms", ValueType::Int, "2000")
-        .rule(Rule::at_least(1))
-        .read_only()
-        .doc("How often a broker tells the controller that it is alive."),
-    Key::new("broker.session.timeout.ms", ValueType::Int, "9000")
-        .rule(Rule::at_least(1))
-        .read_only()
-        .doc("After how long without a heartbeat the controller fences a broker: others lead its partitions then."),
     Key::new("connections.max.idle.ms", ValueType::Long, "600000")
         .rule(Rule::at_least(1))
         .read_only()
         .doc("After how long without a request a connection is closed."),
-    Key::new("controller.quorum.election.timeout.ms", ValueType::Int, "1000")
-        .rule(Rule::at_least(20))
-        .read_only()
-        .doc("For how long a voter hears of no controller before it stands for election."),
     Key::new("default.replication.factor", ValueType::Int, "3")
         .unset()
         .rule(Rule::Within(1, 32_767))

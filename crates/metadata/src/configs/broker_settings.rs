@@ -8,14 +8,8 @@ use super::registry::broker_key;
 pub struct BrokerSettings {
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
-    /// `broker.heartbeat.interval.ms`.
-    pub broker_heartbeat_interval_ms: i32,
-    /// `broker.session.timeout.ms`.
-    pub broker_session_timeout_ms: i32,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,
-    /// `controller.quorum.election.timeout.ms`.
-    pub controller_quorum_election_timeout_ms: i32,
     /// `default.replication.factor`, where it is set.
     pub default_replication_factor: Option<i16>,
     /// `delete.topic.enable`.
@@ -45,10 +39,7 @@ impl BrokerSettings {
         let flag = |name| parse_bool(&text(name)).expect("values in force are checked");
         Self {
             auto_create_topics_enable: flag("auto.create.topics.enable"),
-            broker_heartbeat_interval_ms: int("broker.heartbeat.interval.ms"),
-            broker_session_timeout_ms: int("broker.session.timeout.ms"),
             connections_max_idle_ms: long("connections.max.idle.ms"),
-            controller_quorum_election_timeout_ms: int("controller.quorum.election.timeout.ms"),
             default_replication_factor: optional("default.replication.factor")
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
