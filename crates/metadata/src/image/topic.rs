@@ -45,6 +45,13 @@ impl Partition {
         self.replicas.iter().copied().filter(|id| !self.adding.contains(id))
     }
 
+    /// How many replicas must be in sync for records to be committed: `min.insync.replicas`, or all replicas if that
+    /// is more. Controller and leader must go by the same number, since nobody becomes eligible to lead by leaving
+    /// an in-sync set that is large enough.
+    pub fn effective_min_isr(&self, min_insync_replicas: usize) -> usize {
+        min_insync_replicas.min(self.settled_replicas().count()).max(1)
+    }
+
     /// Whether the leader is one that was not known to hold every committed record when it was elected, going by the
     /// state `before` that: committed records may be gone.
     pub fn was_elected_uncleanly(&self, before: &Self) -> bool {
