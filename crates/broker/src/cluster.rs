@@ -28,7 +28,7 @@ mod seen;
 mod state;
 mod transport;
 
-pub(crate) use calls::Forward;
+pub(crate) use calls::{Altered, Forward};
 pub(crate) use lifecycle::{Addresses, Readiness, start as start_lifecycle};
 
 use crate::config::BrokerConfig;
@@ -166,9 +166,8 @@ impl<E: Env> Cluster<E> {
             election_timeout: millis(settings.controller_quorum_election_timeout_ms.into()),
             ..QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR))
         };
-        let seen = Seen::new(env.clone(), &config.data_dir);
-        let carried_before = seen.load().await.map_err(ClusterError::Seen)?;
-        let log = metadata_log(&store, carried_before.is_some()).await?;
+        let seen = Seen::open(env.clone(), &config.data_dir).await.map_err(ClusterError::Seen)?;
+        let log = metadata_log(&store, seen.mark().await.is_some()).await?;
         let transport = Arc::new(PeerTransport::new(Arc::clone(&peers), &config.voters));
         let machine = Box::new(MetadataMachine::new(env.clone(), Arc::clone(&committed)));
         let quorum = Quorum::open(env.clone(), log, options, transport, machine).await?;

@@ -17,6 +17,7 @@ use highwater_env::{Env, Listener, Network, Task, timeout};
 use highwater_log::{Identity, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_metadata::Endpoint;
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
+use highwater_quorum::BoxFuture;
 use highwater_types::ClusterId;
 use std::io;
 use std::net::SocketAddr;
@@ -159,7 +160,8 @@ impl<E: Env> Node<E> {
             None => None,
         };
         let stop = Arc::new(Latch::default());
-        let cluster = Cluster::open(
+        // Boxed: the compiler cannot follow so deep a future to see that it may go to another thread.
+        let opening: BoxFuture<'_, _> = Box::pin(Cluster::open(
             env.clone(),
             store.clone(),
             Arc::clone(&directory),
@@ -167,8 +169,8 @@ impl<E: Env> Node<E> {
             settings.clone(),
             &recovery,
             Arc::clone(&stop),
-        )
-        .await?;
+        ));
+        let cluster = opening.await?;
         let now = env.clock().now();
         let shared = Arc::new(Shared {
             budget: Budget::new(config.limits.memory_bytes),

@@ -35,12 +35,6 @@ impl Signal {
         }
     }
 
-    /// Raises the number by one.
-    pub(crate) fn bump(&self) {
-        let next = self.value().saturating_add(1);
-        self.raise_to(next);
-    }
-
     /// Waits until the number is at least `value`.
     pub(crate) async fn reached(&self, value: u64) {
         poll_fn(|cx| {

@@ -36,6 +36,16 @@ macro_rules! codes {
             }
         }
 
+        impl RefusalCode {
+            /// The code that has a number on the wire.
+            pub const fn of_number(number: i16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+
         impl fmt::Display for RefusalCode {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self {

@@ -3,17 +3,19 @@
 use super::lead::Sight;
 use super::{Cluster, CommitError};
 use crate::internal::message::{
-    AlterPartitions, Altered, Ask, Failed, Forwarded, Heartbeat, Hello, IsrChange as WireChange, Member,
-    NotController, ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Tell, uuid,
-    uuid_bytes,
+    AlterOutcome, AlterPartitions, Altered as WireAltered, Ask, Failed, Feature, Forwarded, Heartbeat, Hello,
+    IsrChange as WireChange, Member, NotController, ProducerIdBlock as WireBlock, ProducerIds, Register,
+    Registered, Seen, Tell, uuid, uuid_bytes,
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
 use highwater_env::{Env, sleep};
 use highwater_metadata::controller::{self, IsrChange, ProducerIdBlock, Registration};
-use highwater_metadata::{Endpoint, Refusal, RefusalCode};
+use highwater_metadata::{Endpoint, FeatureRange, Partition, Refusal, RefusalCode};
 use highwater_quorum::Peer;
-use highwater_types::{BrokerEpoch, BrokerId, DiskId, LogId, PartitionIndex, ProducerId, TopicId, Uuid};
+use highwater_types::{
+    BrokerEpoch, BrokerId, DiskId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId, Uuid,
+};
 use highwater_wire::ErrorCode;
 use std::time::Duration;
 
@@ -23,6 +25,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a controller is looked for again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A partition after a change of its in-sync set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Altered {
+    pub(crate) leader: Option<BrokerId>,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) partition_epoch: i32,
+    pub(crate) replicas: Vec<BrokerId>,
+    pub(crate) isr: Vec<BrokerId>,
+}
 
 /// Where a client's request is to be carried out.
 pub(crate) enum Forward {
@@ -66,7 +78,7 @@ impl<E: Env> Cluster<E> {
     pub(crate) async fn alter_partitions(
         &self,
         changes: Vec<IsrChange>,
-    ) -> Result<Vec<Result<(), Refusal>>, CommitError> {
+    ) -> Result<Vec<Result<Altered, Refusal>>, CommitError> {
         let count = changes.len();
         let ask = Ask::AlterPartitions(AlterPartitions {
             node: self.0.node.0,
@@ -74,17 +86,8 @@ impl<E: Env> Cluster<E> {
             changes: changes.into_iter().map(wire_change).collect(),
         });
         match self.ask_or_serve(ask).await? {
-            Tell::Altered(altered) if altered.codes.len() == count => {
-                let texts = altered.messages.into_iter().chain(std::iter::repeat(String::new()));
-                Ok(altered
-                    .codes
-                    .into_iter()
-                    .zip(texts)
-                    .map(|(code, text)| match code {
-                        0 => Ok(()),
-                        code => Err(refusal(code, text)),
-                    })
-                    .collect())
+            Tell::Altered(altered) if altered.outcomes.len() == count => {
+                Ok(altered.outcomes.into_iter().map(altered_partition).collect())
             }
             other => Err(unexpected(other)),
         }
@@ -195,21 +198,26 @@ impl<E: Env> Cluster<E> {
         let disk = DiskId(id(&register.disk)?);
         let registration = Registration {
             id: node,
-            cluster: self.0.cluster_id(),
+            // Nobody of another cluster comes past the greeting.
+            cluster_id: self.0.cluster_id(),
             incarnation: id(&register.incarnation)?,
             disk,
+            clean_epoch: BrokerEpoch(register.clean_epoch),
             endpoints: register.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
             rack: register.rack,
-            controller: register.controller,
-            stopped_cleanly: register.stopped_cleanly,
+            is_controller: register.controller,
+            features: register.features.into_iter().map(feature).collect::<Result<_, _>>()?,
+            settings: register.settings.into_iter().map(|setting| (setting.name, setting.value)).collect(),
         };
         let internal =
             u16::try_from(register.internal_port).map_err(|_| malformed("a port is out of range"))?;
-        let (mut answers, index) = self
-            .decide(|Sight { view, controller, now }| controller.register(view, registration, now))
+        let (mut answers, _) = self
+            .decide(|Sight { view, controller, now, .. }| controller.register(view, &registration, now))
             .await?;
-        let registered = answers.pop().expect("one answer").map_err(CommitError::Refused)?;
-        let epoch = registered.unwrap_or(BrokerEpoch(i64::try_from(index).unwrap_or(i64::MAX)));
+        answers.pop().expect("one answer").map_err(CommitError::Refused)?;
+        let image = self.0.committed.image();
+        let registered = image.broker(node).filter(|broker| broker.incarnation == registration.incarnation);
+        let epoch = registered.ok_or(CommitError::Open)?.epoch;
         let peer = Peer { host: register.internal_host, port: internal, disk };
         if node != self.0.node {
             // It follows the metadata from now on, if it did not before.
@@ -224,10 +232,13 @@ impl<E: Env> Cluster<E> {
             epoch: BrokerEpoch(heartbeat.epoch),
             applied: heartbeat.applied,
             want_fence: heartbeat.want_fence,
-            want_shutdown: heartbeat.want_shutdown,
+            want_shut_down: heartbeat.want_shutdown,
         };
-        let (mut answers, _) =
-            self.decide(|Sight { view, controller, now }| controller.heartbeat(view, heartbeat, now)).await?;
+        let (mut answers, _) = self
+            .decide(|Sight { view, controller, index, now }| {
+                controller.heartbeat(view, index, &heartbeat, now)
+            })
+            .await?;
         let seen = answers.pop().expect("one answer").map_err(CommitError::Refused)?;
         let (caught_up, fenced, should_shut_down) = (seen.caught_up, seen.fenced, seen.should_shut_down);
         Ok(Tell::Seen(Seen { caught_up, fenced, should_shut_down }))
@@ -241,16 +252,7 @@ impl<E: Env> Cluster<E> {
                 controller.alter_partitions(view, from.0, from.1, &changes)
             })
             .await?;
-        let mut altered = Altered::default();
-        for answer in answers {
-            let (code, message) = match answer {
-                Ok(_) => (0, String::new()),
-                Err(refusal) => (refusal.code.number().into(), refusal.message),
-            };
-            altered.codes.push(code);
-            altered.messages.push(message);
-        }
-        Ok(Tell::Altered(altered))
+        Ok(Tell::Altered(WireAltered { outcomes: answers.into_iter().map(outcome).collect() }))
     }
 
     async fn serve_producer_ids(&self, node: BrokerId) -> Result<Tell, CommitError> {
@@ -308,6 +310,11 @@ fn malformed(problem: &str) -> CommitError {
     CommitError::Refused(Refusal::new(RefusalCode::InvalidRequest, problem))
 }
 
+fn feature(feature: Feature) -> Result<FeatureRange, CommitError> {
+    let level = |level| u16::try_from(level).map_err(|_| malformed("a feature's level is out of range"));
+    Ok(FeatureRange { name: feature.name, min: level(feature.min)?, max: level(feature.max)? })
+}
+
 fn endpoint(endpoint: &crate::internal::message::Endpoint) -> Result<Endpoint, CommitError> {
     Ok(Endpoint {
         listener: endpoint.listener.clone(),
@@ -315,6 +322,40 @@ fn endpoint(endpoint: &crate::internal::message::Endpoint) -> Result<Endpoint, C
         port: u16::try_from(endpoint.port).map_err(|_| malformed("a port is out of range"))?,
         security_protocol: i16::try_from(endpoint.security_protocol)
             .map_err(|_| malformed("a security protocol is out of range"))?,
+    })
+}
+
+fn outcome(answer: Result<Partition, Refusal>) -> AlterOutcome {
+    let numbers = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect();
+    match answer {
+        Ok(partition) => AlterOutcome {
+            code: 0,
+            message: String::new(),
+            leader: partition.leader.map(|leader| leader.0),
+            leader_epoch: partition.leader_epoch.0,
+            partition_epoch: partition.partition_epoch,
+            replicas: numbers(&partition.replicas),
+            isr: numbers(&partition.isr),
+        },
+        Err(refusal) => AlterOutcome {
+            code: refusal.code.number().into(),
+            message: refusal.message,
+            ..AlterOutcome::default()
+        },
+    }
+}
+
+fn altered_partition(outcome: AlterOutcome) -> Result<Altered, Refusal> {
+    let ids = |numbers: Vec<i32>| numbers.into_iter().map(BrokerId).collect();
+    if outcome.code != 0 {
+        return Err(refusal(outcome.code, outcome.message));
+    }
+    Ok(Altered {
+        leader: outcome.leader.map(BrokerId),
+        leader_epoch: LeaderEpoch(outcome.leader_epoch),
+        partition_epoch: outcome.partition_epoch,
+        replicas: ids(outcome.replicas),
+        isr: ids(outcome.isr),
     })
 }
 

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::{Cluster, CommitError, Inner};
 use highwater_env::{Env, Task, sleep};
 use highwater_metadata::configs::ConfigView;
-use highwater_metadata::controller::{Controller, Decision};
+use highwater_metadata::controller::{self, Controller, Decision};
 use highwater_metadata::{Refusal, RefusalCode};
 use highwater_quorum::ProposeError;
 use highwater_types::Instant;
@@ -24,6 +24,8 @@ pub(super) struct Lead {
 pub(super) struct Sight<'a> {
     pub(super) view: &'a ConfigView<'a>,
     pub(super) controller: &'a mut Controller,
+    /// The index up to which the view's image holds what was committed.
+    pub(super) index: u64,
     pub(super) now: Instant,
 }
 
@@ -51,11 +53,11 @@ impl<E: Env> Cluster<E> {
         let mut turn = inner.turn.lock().await;
         let mut lead = inner.lead(&mut turn).await?;
         let term = lead.term;
-        let image = inner.committed.image();
+        let (image, index) = inner.committed.image_and_index();
         let view = inner.view(&image);
         let now = inner.env.clock().now();
-        let Decision { records, answers } =
-            decide(Sight { view: &view, controller: &mut lead.controller, now });
+        let sight = Sight { view: &view, controller: &mut lead.controller, index, now };
+        let Decision { records, answers } = decide(sight);
         if records.is_empty() {
             *turn = Some(lead);
             return Ok((answers, 0));
@@ -91,8 +93,15 @@ impl<E: Env> Inner<E> {
             return Ok(lead);
         }
         let fence = self.quorum.fence().await.map_err(commit_error)?;
-        let image = self.committed.image();
-        let controller = Controller::new(&self.view(&image), self.env.clock().now());
+        let mut image = self.committed.image();
+        if image.cluster_id().is_none() {
+            // The first command of a new cluster names it.
+            let records = controller::bootstrap(&image, self.cluster_id());
+            let command = Command::encode(&records).ok().expect("one record is no large command");
+            self.quorum.propose(fence.term, command).await.map_err(commit_error)?;
+            image = self.committed.image();
+        }
+        let controller = Controller::new(&image, self.env.clock().now());
         tracing::info!(term = fence.term, "this node is the active controller");
         Ok(Lead { term: fence.term, controller })
     }
@@ -123,7 +132,7 @@ pub(super) fn start<E: Env>(cluster: &Cluster<E>) -> Task {
                 inner.until_stop(inner.quorum.leadership_changed(&leadership)).await;
                 continue;
             }
-            let due = cluster.decide(|Sight { view, controller, now }| Decision::<()> {
+            let due = cluster.decide(|Sight { view, controller, now, .. }| Decision::<()> {
                 records: controller.tick(view, now),
                 answers: Vec::new(),
             });

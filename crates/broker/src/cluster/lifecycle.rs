@@ -2,11 +2,13 @@
 //! is alive, and takes leave.
 
 use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
-use crate::internal::message::{Endpoint, Heartbeat, Register, uuid_bytes};
+use crate::internal::message::{Endpoint, Feature, Heartbeat, Register, Setting, uuid_bytes};
 use crate::latch::Latch;
 use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
 use highwater_metadata::RefusalCode;
-use highwater_types::BrokerEpoch;
+use highwater_metadata::configs::CLUSTER_WIDE;
+use highwater_metadata::controller::supported_features;
+use highwater_types::{BrokerEpoch, mutant};
 use rand::RngExt as _;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -96,10 +98,26 @@ async fn live<E: Env>(
 ) -> Result<(), ClusterError> {
     let inner = &cluster.0;
     cluster.found().await?;
+    if !inner.config.is_broker {
+        // A controller alone has nothing to register; it follows the metadata as soon as there is any.
+        inner.committed.applied.reached(1).await;
+        inner.registered.raise_to(inner.committed.applied.value());
+        serve();
+        readiness.settle(Ok(()));
+        return std::future::pending().await;
+    }
     let mut jitter = inner.env.entropy(Purpose::Jitter);
     let mut serve = Some(serve);
+    // A mark of an earlier stop says nothing of the last one.
+    let mut clean_epoch = match inner.seen.mark().await {
+        Some(mark) if inner.store.was_clean() || mutant!("clean-marker-kept") => mark.epoch,
+        _ => BrokerEpoch::NONE,
+    };
     loop {
-        let epoch = register(cluster, addresses, &mut jitter).await?;
+        let epoch = register(cluster, addresses, clean_epoch, &mut jitter).await?;
+        // Whoever registers again without a restart has lost nothing.
+        clean_epoch = epoch;
+        inner.seen.registered(epoch).await.map_err(ClusterError::Seen)?;
         inner.registered.raise_to(u64::try_from(epoch.0).unwrap_or(0));
         inner.committed.applied.reached(u64::try_from(epoch.0).unwrap_or(0)).await;
         inner.check_image()?;
@@ -119,6 +137,7 @@ async fn live<E: Env>(
 async fn register<E: Env>(
     cluster: &Cluster<E>,
     addresses: &Addresses,
+    clean_epoch: BrokerEpoch,
     jitter: &mut Rng,
 ) -> Result<BrokerEpoch, ClusterError> {
     let inner = &cluster.0;
@@ -128,16 +147,27 @@ async fn register<E: Env>(
         port: endpoint.port.into(),
         security_protocol: endpoint.security_protocol.into(),
     });
+    let features = supported_features().into_iter().map(|feature| Feature {
+        name: feature.name,
+        min: feature.min.into(),
+        max: feature.max.into(),
+    });
+    let settings = CLUSTER_WIDE.into_iter().filter_map(|name| {
+        let value = inner.directory.statics().get(name)?.to_owned();
+        Some(Setting { name: name.to_owned(), value })
+    });
     let request = Register {
         node: inner.node.0,
         incarnation: uuid_bytes(inner.draw_id()),
         disk: uuid_bytes(inner.store.disk_id().0),
         endpoints: endpoints.collect(),
         rack: inner.config.rack.clone(),
-        stopped_cleanly: inner.store.was_clean(),
+        clean_epoch: clean_epoch.0,
         controller: inner.config.is_voter(),
         internal_host: addresses.internal.0.clone(),
         internal_port: addresses.internal.1.into(),
+        features: features.collect(),
+        settings: settings.collect(),
     };
     let mut attempts = 0_u32;
     loop {
@@ -216,7 +246,7 @@ impl<E: Env> Cluster<E> {
     pub(crate) async fn take_leave(&self) {
         let inner = &self.0;
         let epoch = self.broker_epoch();
-        if epoch == BrokerEpoch::NONE {
+        if epoch == BrokerEpoch::NONE || !inner.config.is_broker {
             return;
         }
         let clock = inner.env.clock();

@@ -23,13 +23,7 @@ impl<E: Env> Inner<E> {
     /// Brings the logs in line with the whole of the metadata: makes those that are missing and never were, configures
     /// all, and deletes those of partitions that are gone.
     pub(super) async fn reconcile(self: &Arc<Self>, image: &Image, index: u64) {
-        let seen = match self.seen.load().await {
-            Ok(seen) => seen.unwrap_or(0),
-            Err(error) => {
-                tracing::error!(%error, "no logs are made or deleted: the mark of what was carried out cannot be read");
-                return;
-            }
-        };
+        let seen = self.seen.mark().await.map_or(0, |mark| mark.index);
         if index < seen && !mutant!("ctrl-stray-delete") {
             tracing::error!(
                 index,
@@ -129,7 +123,7 @@ impl<E: Env> Inner<E> {
         .await;
         // A log that could not be made must not count as lost later.
         let all_made = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.is_empty();
-        if all_made && let Err(error) = self.seen.store(index).await {
+        if all_made && let Err(error) = self.seen.carried(index).await {
             tracing::error!(%error, "the mark of what was carried out cannot be written");
         }
     }

@@ -59,6 +59,12 @@ impl Committed {
         Arc::clone(&self.lock().image)
     }
 
+    /// The image, and the index up to which it holds what was committed.
+    pub(super) fn image_and_index(&self) -> (Arc<Image>, u64) {
+        let state = self.lock();
+        (Arc::clone(&state.image), state.index)
+    }
+
     /// What was committed since this was last called.
     pub(super) fn take_news(&self) -> News {
         let mut state = self.lock();

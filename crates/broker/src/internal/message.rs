@@ -115,9 +115,9 @@ pub struct Register {
     /// The rack that it stands in.
     #[prost(string, optional, tag = "5")]
     pub rack: Option<String>,
-    /// Whether everything that it had written was on its disk when it last stopped.
-    #[prost(bool, tag = "6")]
-    pub stopped_cleanly: bool,
+    /// The epoch of its last registration, if it stopped in good order after it; else -1.
+    #[prost(int64, tag = "6")]
+    pub clean_epoch: i64,
     /// Whether it is one of the controllers.
     #[prost(bool, tag = "7")]
     pub controller: bool,
@@ -127,6 +127,37 @@ pub struct Register {
     /// The port of its internal port.
     #[prost(uint32, tag = "9")]
     pub internal_port: u32,
+    /// The features that it knows.
+    #[prost(message, repeated, tag = "10")]
+    pub features: Vec<Feature>,
+    /// What its own configuration says of what must be the same everywhere.
+    #[prost(message, repeated, tag = "11")]
+    pub settings: Vec<Setting>,
+}
+
+/// The levels of a feature that a broker can work with.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Feature {
+    /// The feature.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The lowest level.
+    #[prost(uint32, tag = "2")]
+    pub min: u32,
+    /// The highest level.
+    #[prost(uint32, tag = "3")]
+    pub max: u32,
+}
+
+/// A setting of a broker.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Setting {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// Where a broker is reached.
@@ -241,15 +272,38 @@ pub struct Seen {
     pub should_shut_down: bool,
 }
 
-/// What became of changes of in-sync sets.
+/// What became of changes of in-sync sets, in the call's order.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Altered {
-    /// For each change in the call's order: Kafka's error code, 0 for none.
-    #[prost(int32, repeated, tag = "1")]
-    pub codes: Vec<i32>,
-    /// The texts of those that were refused.
-    #[prost(string, repeated, tag = "2")]
-    pub messages: Vec<String>,
+    /// What became of each.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: Vec<AlterOutcome>,
+}
+
+/// What became of one change of an in-sync set.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AlterOutcome {
+    /// Kafka's error code, 0 for none.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// For people, with an error.
+    #[prost(string, tag = "2")]
+    pub message: String,
+    /// The leader, if there is one.
+    #[prost(int32, optional, tag = "3")]
+    pub leader: Option<i32>,
+    /// The leader's epoch.
+    #[prost(int32, tag = "4")]
+    pub leader_epoch: i32,
+    /// The partition epoch.
+    #[prost(int32, tag = "5")]
+    pub partition_epoch: i32,
+    /// All replicas.
+    #[prost(int32, repeated, tag = "6")]
+    pub replicas: Vec<i32>,
+    /// The in-sync ones.
+    #[prost(int32, repeated, tag = "7")]
+    pub isr: Vec<i32>,
 }
 
 /// Producer ids.

@@ -1,6 +1,6 @@
 //! Three nodes in one cluster, over a simulated network: replication, fail-over, and who is turned away.
 
-use crate::support::{Client, batch, produce, records};
+use crate::support::{Client, batch, produce, records, show_logs};
 use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
 use highwater_sim::disk::PowerRates;
@@ -43,6 +43,7 @@ fn config(id: i32, voters: i32) -> BrokerConfig {
 
 impl<'a> Cluster<'a> {
     fn new(sim: &'a Simulation, brokers: i32) -> Self {
+        show_logs();
         let machines = (1..=brokers).map(|id| (id, sim.node(&format!("broker-{id}")).node())).collect();
         Self { sim, machines, client: sim.node("client") }
     }

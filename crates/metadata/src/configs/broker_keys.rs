@@ -28,6 +28,10 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1))
         .read_only()
         .doc("After how long without a request a connection is closed."),
+    Key::new("controller.quorum.election.timeout.ms", ValueType::Int, "1000")
+        .rule(Rule::at_least(20))
+        .read_only()
+        .doc("For how long a voter hears of no controller before it stands for election."),
     Key::new("default.replication.factor", ValueType::Int, "3")
         .unset()
         .rule(Rule::Within(1, 32_767))

@@ -16,6 +16,8 @@ pub struct BrokerSettings {
     pub broker_session_timeout_ms: i32,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,
+    /// `controller.quorum.election.timeout.ms`.
+    pub controller_quorum_election_timeout_ms: i32,
     /// `default.replication.factor`, where it is set.
     pub default_replication_factor: Option<i16>,
     /// `delete.topic.enable`.
@@ -53,6 +55,7 @@ impl BrokerSettings {
             broker_heartbeat_interval_ms: int("broker.heartbeat.interval.ms"),
             broker_session_timeout_ms: int("broker.session.timeout.ms"),
             connections_max_idle_ms: long("connections.max.idle.ms"),
+            controller_quorum_election_timeout_ms: int("controller.quorum.election.timeout.ms"),
             default_replication_factor: optional("default.replication.factor")
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),

@@ -72,10 +72,13 @@ impl Controller {
             return one(work, Ok(()));
         }
         let timeout = session_timeout(view);
-        if let Some(existing) = existing.filter(|it| !it.shutting_down && self.is_alive(it, timeout, now)) {
+        // One disk has one process at a time: the data directory is locked. So who comes with the same disk is the same
+        // broker, started anew.
+        let other = existing.filter(|it| !it.shutting_down && it.disk != registration.disk);
+        if let Some(existing) = other.filter(|it| self.is_alive(it, timeout, now)) {
             let message = format!(
-                "Broker {id} is registered and alive, with epoch {}. If it was restarted, this ends when its session \
-                 does, after {timeout:?}; else two brokers have the same node.id.",
+                "Broker {id} is registered and alive on another disk, with epoch {}. If its disk was replaced, this ends \
+                 when its session does, after {timeout:?}; else two brokers have the same node.id.",
                 existing.epoch
             );
             return nothing(Err(Refusal::new(RefusalCode::DuplicateBrokerRegistration, message)));
