@@ -95,28 +95,7 @@ impl<E: Env> LogStore<E> {
 
     /// Reads entries from `from` on, up to `to` or until there is enough.
     async fn read(&self, from: u64, to: u64) -> Result<Vec<Entry>, StorageError> {
-        let failed = |error: io::Error| read_error(from, error);
-        let slice = match self.0.log.read(offset(from), offset(to), READ_BYTES, true).await {
-            Ok(slice) => slice,
-            // Purged meanwhile.
-            Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(failed(io::Error::other(error))),
-        };
-        let bytes = match slice {
-            ReadSlice::Checked(bytes) => bytes,
-            ReadSlice::Verified { file, position, length } => {
-                file.read_at(position, length).await.map_err(failed)?
-            }
-        };
-        let mut entries = Vec::new();
-        for batch in Batches::new(bytes) {
-            let entry = batch.map_err(io::Error::other).and_then(|batch| entry_of(&batch)).map_err(failed)?;
-            // The first batch is the one that holds `from`.
-            if entry.log_id.index >= from {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+        read_batches(&self.0.log, offset(from), offset(to)).await.map_err(|error| read_error(from, error))
     }
 
     async fn try_append(&self, entries: Vec<Entry>) -> io::Result<u64> {
@@ -330,12 +309,35 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     }
 }
 
+/// Reads entries of a log; none if they were purged meanwhile. What is damaged is invalid data.
+pub(crate) async fn read_batches<E: Env>(log: &Log<E>, from: Offset, to: Offset) -> io::Result<Vec<Entry>> {
+    let bytes = match log.read(from, to, READ_BYTES, true).await {
+        Ok(ReadSlice::Checked(bytes)) => bytes,
+        Ok(ReadSlice::Verified { file, position, length }) => file.read_at(position, length).await?,
+        Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
+        Err(ReadError::Io(error)) => return Err(error),
+        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    };
+    let mut entries = Vec::new();
+    for batch in Batches::new(bytes) {
+        let entry = entry_of(&batch.map_err(invalid)?)?;
+        // The first batch is the one that holds `from`.
+        if offset(entry.log_id.index) >= from {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 /// The entry that a batch holds.
 fn entry_of(batch: &Batch) -> io::Result<Entry> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let header = batch.header();
     let index = u64::try_from(header.base_offset.0).map_err(io::Error::other)?;
-    let mut records = batch.records().map_err(io::Error::other)?;
+    let mut records = batch.records().map_err(invalid)?;
     let (record, rest) = (records.next(), records.next());
     let (Some(Ok(record)), None) = (record, rest) else {
         return Err(invalid(format!("the batch at {index} does not hold one record")));
