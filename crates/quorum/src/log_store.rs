@@ -73,9 +73,13 @@ impl<E: Env> LogStore<E> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn purged(&self) -> Option<LogId> {
+        self.state().purged
+    }
+
     /// The first index that the log has an entry for, or would have.
     fn first(&self) -> u64 {
-        next_index(self.state().purged)
+        next_index(self.purged())
     }
 
     /// The index after the last entry.
@@ -87,7 +91,7 @@ impl<E: Env> LogStore<E> {
     fn last(&self) -> Option<LogId> {
         let (first, end) = (self.first(), self.end());
         if end == first {
-            return self.state().purged;
+            return self.purged();
         }
         let epoch = self.0.log.epoch_at(offset(end - 1));
         Some(log_id(term(epoch.expect("Invariant: a log knows the epoch of each record")), end - 1))
@@ -181,7 +185,7 @@ impl<E: Env> LogStore<E> {
     }
 
     async fn try_purge(&self, upto: LogId) -> io::Result<()> {
-        if next_index(self.state().purged) > upto.index {
+        if next_index(self.purged()) > upto.index {
             return Ok(());
         }
         // First the pointer, then the entries: what lies below it is never looked at again.
@@ -236,7 +240,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        Ok(LogState { last_purged_log_id: self.state().purged, last_log_id: self.last() })
+        let (last_purged_log_id, last_log_id) = (self.purged(), self.last());
+        Ok(LogState { last_purged_log_id, last_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Self {
