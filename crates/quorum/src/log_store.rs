@@ -73,9 +73,13 @@ impl<E: Env> LogStore<E> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn purged(&self) -> Option<LogId> {
+        self.state().purged
+    }
+
     /// The first index that the log has an entry for, or would have.
     fn first(&self) -> u64 {
-        next_index(self.state().purged)
+        next_index(self.purged())
     }
 
     /// The index after the last entry.
@@ -87,7 +91,7 @@ impl<E: Env> LogStore<E> {
     fn last(&self) -> Option<LogId> {
         let (first, end) = (self.first(), self.end());
         if end == first {
-            return self.state().purged;
+            return self.purged();
         }
         let epoch = self.0.log.epoch_at(offset(end - 1));
         Some(log_id(term(epoch.expect("Invariant: a log knows the epoch of each record")), end - 1))
@@ -95,28 +99,7 @@ impl<E: Env> LogStore<E> {
 
     /// Reads entries from `from` on, up to `to` or until there is enough.
     async fn read(&self, from: u64, to: u64) -> Result<Vec<Entry>, StorageError> {
-        let failed = |error: io::Error| read_error(from, error);
-        let slice = match self.0.log.read(offset(from), offset(to), READ_BYTES, true).await {
-            Ok(slice) => slice,
-            // Purged meanwhile.
-            Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(failed(io::Error::other(error))),
-        };
-        let bytes = match slice {
-            ReadSlice::Checked(bytes) => bytes,
-            ReadSlice::Verified { file, position, length } => {
-                file.read_at(position, length).await.map_err(failed)?
-            }
-        };
-        let mut entries = Vec::new();
-        for batch in Batches::new(bytes) {
-            let entry = batch.map_err(io::Error::other).and_then(|batch| entry_of(&batch)).map_err(failed)?;
-            // The first batch is the one that holds `from`.
-            if entry.log_id.index >= from {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+        read_batches(&self.0.log, offset(from), offset(to)).await.map_err(|error| read_error(from, error))
     }
 
     async fn try_append(&self, entries: Vec<Entry>) -> io::Result<u64> {
@@ -202,7 +185,7 @@ impl<E: Env> LogStore<E> {
     }
 
     async fn try_purge(&self, upto: LogId) -> io::Result<()> {
-        if next_index(self.state().purged) > upto.index {
+        if next_index(self.purged()) > upto.index {
             return Ok(());
         }
         // First the pointer, then the entries: what lies below it is never looked at again.
@@ -257,7 +240,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        Ok(LogState { last_purged_log_id: self.state().purged, last_log_id: self.last() })
+        let (last_purged_log_id, last_log_id) = (self.purged(), self.last());
+        Ok(LogState { last_purged_log_id, last_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -330,12 +314,35 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     }
 }
 
+/// Reads entries of a log; none if they were purged meanwhile. What is damaged is invalid data.
+pub(crate) async fn read_batches<E: Env>(log: &Log<E>, from: Offset, to: Offset) -> io::Result<Vec<Entry>> {
+    let bytes = match log.read(from, to, READ_BYTES, true).await {
+        Ok(ReadSlice::Checked(bytes)) => bytes,
+        Ok(ReadSlice::Verified { file, position, length }) => file.read_at(position, length).await?,
+        Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
+        Err(ReadError::Io(error)) => return Err(error),
+        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    };
+    let mut entries = Vec::new();
+    for batch in Batches::new(bytes) {
+        let entry = entry_of(&batch.map_err(invalid)?)?;
+        // The first batch is the one that holds `from`.
+        if offset(entry.log_id.index) >= from {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 /// The entry that a batch holds.
 fn entry_of(batch: &Batch) -> io::Result<Entry> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let header = batch.header();
     let index = u64::try_from(header.base_offset.0).map_err(io::Error::other)?;
-    let mut records = batch.records().map_err(io::Error::other)?;
+    let mut records = batch.records().map_err(invalid)?;
     let (record, rest) = (records.next(), records.next());
     let (Some(Ok(record)), None) = (record, rest) else {
         return Err(invalid(format!("the batch at {index} does not hold one record")));

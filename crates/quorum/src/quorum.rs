@@ -58,7 +58,18 @@ impl<E: Env> Quorum<E> {
     /// called, or for [`Quorum::bootstrap`]. A sole voter elects itself at once.
     ///
     /// Fails if the member lost anything that it promised to keep: a vote, or synced entries.
-    pub async fn open(
+    // Spelt out because the compiler cannot tell by itself, for a given environment, that the future is Send.
+    pub fn open(
+        env: E,
+        log: Log<E>,
+        options: QuorumOptions,
+        transport: Arc<dyn Transport>,
+        machine: Box<dyn Machine>,
+    ) -> impl Future<Output = Result<Self, QuorumError>> + Send + 'static {
+        Self::open_member(env, log, options, transport, machine)
+    }
+
+    async fn open_member(
         env: E,
         log: Log<E>,
         options: QuorumOptions,
