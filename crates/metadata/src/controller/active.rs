@@ -131,3 +131,10 @@ pub(super) fn one<T>(work: Work<'_>, answer: Result<T, Refusal>) -> Decision<T> 
 pub(super) fn nothing<T>(answer: Result<T, Refusal>) -> Decision<T> {
     Decision { records: Vec::new(), answers: vec![answer] }
 }
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -81,11 +81,13 @@ impl<'a> PartitionChange<'a> {
         self.isr.retain(|&id| live(id) && self.replicas.contains(&id));
         self.complete_reassignment();
         let leader = self.elect(&live);
+        let mut unclean = false;
         if let Some(leader) = leader
             && !self.isr.contains(&leader)
         {
             if !self.eligible.contains(&leader) {
                 // Its log is what the partition holds from now on, whatever others had.
+                unclean = true;
                 self.eligible.clear();
                 self.last_known.clear();
             }
@@ -99,7 +101,10 @@ impl<'a> PartitionChange<'a> {
         let mut last_known = self.last_known.clone();
         last_known.retain(|id| replicas.contains(id) && leader.is_none());
         let changed_leader = leader != self.before.leader;
+        // A replica that is gone must not go on counting for its leader.
         let lost_replica = self.before.replicas.iter().any(|id| !replicas.contains(id));
+        let leader_epoch =
+            LeaderEpoch(self.before.leader_epoch.0 + i32::from(changed_leader || lost_replica));
         let record = PartitionRecord {
             topic: self.log.topic,
             partition: self.log.partition,
@@ -109,8 +114,8 @@ impl<'a> PartitionChange<'a> {
             adding: self.adding,
             removing: self.removing,
             leader,
-            // A replica that is gone must not go on counting for its leader.
-            leader_epoch: LeaderEpoch(self.before.leader_epoch.0 + i32::from(changed_leader || lost_replica)),
+            leader_epoch,
+            unclean_epoch: if unclean { Some(leader_epoch) } else { self.before.unclean_epoch },
             partition_epoch: self.before.partition_epoch,
             created: Some(self.before.created),
             replicas: self.replicas,
