@@ -28,7 +28,7 @@ mod seen;
 mod state;
 mod transport;
 
-pub(crate) use calls::{Altered, Forward};
+pub(crate) use calls::Forward;
 pub(crate) use lifecycle::{Addresses, Readiness, start as start_lifecycle};
 
 use crate::config::BrokerConfig;

@@ -9,8 +9,8 @@ use crate::leadership::Progress;
 use crate::payload;
 use crate::types::{Entry, EntryPayload, LogId, StorageError, Types, Vote, log_id, next_index};
 use bytes::Bytes;
-use highwater_env::{Disk, Env, Event, File};
-use highwater_log::{Log, ReadError, ReadSlice};
+use highwater_env::{Disk, Env, Event, File, sleep};
+use highwater_log::{AppendError, Log, ReadError, ReadSlice};
 use highwater_records::{Batch, BatchBuilder, Batches, Codec};
 use highwater_types::{BrokerId, LeaderEpoch, Offset, mutant};
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -19,6 +19,12 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// For how long an append waits for room on a full disk before the member gives up.
+const FULL_DISK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits before it tries again.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// How much of the log is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -135,14 +141,34 @@ impl<E: Env> LogStore<E> {
                 batches.push(Batch::check(builder.build()).map_err(io::Error::other)?);
                 values.push(value);
             }
-            for answer in inner.log.append_all(&batches, LeaderEpoch(epoch), now).await {
-                answer.map_err(io::Error::other)?;
-            }
+            self.append_batches(&batches, LeaderEpoch(epoch)).await?;
             for (entry, value) in run.iter().zip(&values) {
                 self.observe_appended(entry, value);
             }
         }
         Ok(self.end())
+    }
+
+    /// Appends batches. While the disk is full, which leaves the log as it was, they wait for a while.
+    async fn append_batches(&self, batches: &[Batch], epoch: LeaderEpoch) -> io::Result<()> {
+        let inner = &*self.0;
+        let clock = inner.env.clock();
+        let until = clock.now().after(FULL_DISK_PATIENCE);
+        let mut rest = batches;
+        loop {
+            let answers = inner.log.append_all(rest, epoch, clock.wall()).await;
+            let done = answers.iter().take_while(|answer| answer.is_ok()).count();
+            rest = &rest[done..];
+            match answers.into_iter().nth(done) {
+                None | Some(Ok(_)) => return Ok(()),
+                Some(Err(AppendError::StorageFull)) if clock.now() < until => {
+                    tracing::error!("the disk is full: the metadata cannot change before there is room");
+                    inner.env.observe(&Event::Reached("quorum: full disk waited out"));
+                    sleep(clock, FULL_DISK_PAUSE).await;
+                }
+                Some(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
     }
 
     fn observe_appended(&self, entry: &Entry, value: &Bytes) {

@@ -24,7 +24,9 @@ impl Majority {
     /// The violation.
     pub fn hear_of(&mut self, node: NodeId, event: &Event) -> Result<(), Violation> {
         match *event {
-            Event::QuorumApplied { index, term, checksum } if !self.members.committed.contains_key(&index) => {
+            Event::QuorumApplied { index, term, checksum }
+                if !self.members.committed.contains_key(&index) =>
+            {
                 self.commits(index, (term, checksum))?;
             }
             Event::QuorumTruncated { from } => self.truncates(node, from)?,
@@ -39,7 +41,8 @@ impl Majority {
             let node = usize::try_from(broker.0 - 1).map(NodeId);
             node.is_ok_and(|node| broker_of(node) == *broker && self.members.has_held(node, index, entry))
         };
-        let majority = |set: &Vec<BrokerId>| set.iter().filter(|broker| holds(broker)).count() > set.len() / 2;
+        let majority =
+            |set: &Vec<BrokerId>| set.iter().filter(|broker| holds(broker)).count() > set.len() / 2;
         let enough = self.members.voters_at(index).any(|sets| sets.iter().all(majority));
         check(enough, "S4", || {
             let voters: Vec<_> = self.members.voters_at(index).collect();

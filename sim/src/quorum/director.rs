@@ -257,16 +257,18 @@ impl<'a> Director<'a> {
                 return self.settle(until).await;
             }
             self.in_time(until, || {
-                format!("commands are taken: {goes_on}, no disk is lost: {whole}, and there is one leader: {}", {
-                    self.has_leader()
-                })
+                format!(
+                    "commands are taken: {goes_on}, no disk is lost: {whole}, and there is one leader: {}",
+                    { self.has_leader() }
+                )
             })?;
         }
     }
 
     /// Waits until all members have what is committed now.
     async fn settle(&mut self, until: Duration) -> Result<(), Violation> {
-        let goal = lock(&self.shared.checks).members.committed.keys().next_back().copied().unwrap_or_default();
+        let goal =
+            lock(&self.shared.checks).members.committed.keys().next_back().copied().unwrap_or_default();
         loop {
             let behind = self.behind(goal);
             if behind.is_empty() {
@@ -282,7 +284,11 @@ impl<'a> Director<'a> {
             let states: Vec<String> = lock(&self.shared.running)
                 .iter()
                 .map(|(node, running)| {
-                    format!("\n  node {}: {:?}", node.0, running.quorum.as_ref().map(|quorum| quorum.status()))
+                    format!(
+                        "\n  node {}: {:?}",
+                        node.0,
+                        running.quorum.as_ref().map(|quorum| quorum.status())
+                    )
                 })
                 .collect();
             format!("{RECOVERY:?} after the last fault: {}{}", what(), states.concat())
@@ -311,11 +317,7 @@ impl<'a> Director<'a> {
             let quorum = running.get(node).and_then(|running| running.quorum.as_ref());
             quorum.is_some_and(|quorum| quorum.status().applied >= Some(goal))
         };
-        self.nodes
-            .iter()
-            .copied()
-            .filter(|node| members.contains(&broker_of(*node)) && !has(node))
-            .collect()
+        self.nodes.iter().copied().filter(|node| members.contains(&broker_of(*node)) && !has(node)).collect()
     }
 
     /// Checks what the members have in the end.

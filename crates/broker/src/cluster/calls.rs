@@ -145,7 +145,7 @@ impl<E: Env> Cluster<E> {
                     Err(CallError::Open(problem)) => return Err(AskError::Open(problem)),
                 }
             }
-            if clock.now() >= until || inner.stop.is_raised() {
+            if clock.now() >= until || inner.stop.is_raised() || inner.quorum.status().failure.is_some() {
                 return Err(AskError::NoController);
             }
             if hint.is_none() {

@@ -12,7 +12,7 @@ const MAX_BYTES: usize = 16 << 20;
 pub(super) struct Command {
     /// The records, each as a frame of its own.
     #[prost(bytes = "bytes", repeated, tag = "1")]
-    frames: Vec<Bytes>,
+    pub(super) frames: Vec<Bytes>,
 }
 
 /// More records than fit into one command.

@@ -86,6 +86,9 @@ impl<E: Env> Inner<E> {
     async fn lead(&self, turn: &mut Option<Lead>) -> Result<Lead, CommitError> {
         let leadership = self.quorum.leadership();
         let last = turn.take();
+        if let Some(problem) = self.quorum.status().failure {
+            return Err(CommitError::Failed(problem));
+        }
         if leadership.leader != Some(self.node) {
             return Err(CommitError::NotController);
         }

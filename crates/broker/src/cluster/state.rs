@@ -218,3 +218,83 @@ fn take_frame(piece: &mut Bytes) -> Option<Bytes> {
     let mut frame = piece.split_to(4 + length);
     Some(frame.split_off(4))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_metadata::{
+        ClusterRecord, METADATA_VERSION, MetadataRecord, RemoveTopicRecord, TopicRecord,
+    };
+    use highwater_sim::{SimEnv, Simulation};
+    use highwater_types::{ClusterId, TopicId, Uuid};
+    use prost::Message;
+
+    fn machine() -> (MetadataMachine<SimEnv>, Arc<Committed>) {
+        let committed = Committed::new();
+        (MetadataMachine::new(Simulation::new(1).node("n"), Arc::clone(&committed)), committed)
+    }
+
+    fn command(records: &[MetadataRecord]) -> Bytes {
+        Command::encode(records).ok().expect("small")
+    }
+
+    fn topic(number: u128, name: &str) -> MetadataRecord {
+        MetadataRecord::Topic(TopicRecord {
+            id: TopicId(Uuid::from_random(number << 90)),
+            name: name.to_owned(),
+        })
+    }
+
+    fn first() -> MetadataRecord {
+        let cluster_id = ClusterId(Uuid::from_random(5));
+        MetadataRecord::Cluster(ClusterRecord { cluster_id, metadata_version: METADATA_VERSION })
+    }
+
+    #[test]
+    fn a_command_that_contradicts_the_state_changes_nothing_of_it() {
+        let (mut machine, committed) = machine();
+        machine.apply(3, 1, &command(&[first(), topic(1, "a")]));
+        let before = committed.image();
+        let gone = MetadataRecord::RemoveTopic(RemoveTopicRecord { id: TopicId(Uuid::from_random(9 << 90)) });
+        machine.apply(4, 1, &command(&[topic(2, "b"), gone]));
+        assert_eq!(committed.image(), before);
+        assert!(committed.refusal(4).is_some() && committed.refusal(3).is_none());
+        machine.apply(5, 1, &command(&[topic(2, "b")]));
+        assert_eq!((committed.image().topic_count(), committed.take_news().index), (2, 5));
+        assert_eq!(committed.failure(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_ends_it() {
+        let mut newer = highwater_metadata::encode(&topic(1, "a")).expect("small").to_vec();
+        newer[0] = 99;
+        let newer = Command { frames: vec![newer.into()] }.encode_to_vec();
+        for (bytes, word) in [(newer.into(), "version 99"), (Bytes::from_static(b"rubbish"), "decode")] {
+            let (mut machine, committed) = machine();
+            machine.apply(3, 1, &command(&[first()]));
+            let before = committed.image();
+            machine.apply(4, 1, &bytes);
+            machine.apply(5, 1, &command(&[topic(2, "b")]));
+            let failure = committed.failure().expect("it failed");
+            assert!(failure.contains(word), "{failure}");
+            assert_eq!(committed.image(), before);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_gives_the_same_state() {
+        let (mut machine, committed) = machine();
+        let topics: Vec<MetadataRecord> = (1..500).map(|n| topic(n, &format!("topic-{n}"))).collect();
+        machine.apply(3, 1, &command(&[first()]));
+        machine.apply(4, 1, &command(&topics));
+        let pieces = machine.snapshot()();
+        let (mut other, restored) = self::machine();
+        other.restore(4, 1, pieces.clone()).expect("restored");
+        assert_eq!(restored.image(), committed.image());
+        assert!(restored.take_news().replaced);
+        let mut cut = pieces;
+        let last = cut.pop().expect("a piece");
+        cut.push(last.slice(..last.len() - 1));
+        assert!(other.restore(4, 1, cut).is_err());
+    }
+}
