@@ -144,7 +144,7 @@ impl<E: Env> Cluster<E> {
         let cluster = Self(Arc::new(Inner { env, node, store, log, directory, ids, turn }));
         cluster.0.reconcile(&image, &replayed.removed).await;
         cluster.0.directory.publish(image, &cluster.0.store);
-        let broker = BrokerRecord { id: node, endpoints, rack: None, fenced: false };
+        let broker = BrokerRecord { id: node, endpoints, ..BrokerRecord::default() };
         let first_records = |view: &ConfigView<'_>| Decision::<()> {
             records: [
                 controller::bootstrap(view.image, disk),
@@ -248,7 +248,8 @@ impl<E: Env> Inner<E> {
         batch: &Batch,
     ) -> Result<(), CommitError> {
         let mut next = image.clone();
-        let changes = next.apply_all(records).map_err(CommitError::Apply)?;
+        let index = u64::try_from(self.log.end_offset().0).expect("offsets are not negative");
+        let changes = next.apply_all(records, index).map_err(CommitError::Apply)?;
         let next = Arc::new(next);
         let created = self.create_logs(&next, &changes).await.map_err(CommitError::Create)?;
         let now = self.env.clock().wall();

@@ -25,7 +25,7 @@ use crate::image::Image;
 use crate::placement::Placement;
 use crate::records::{MetadataRecord, PartitionRecord};
 use crate::refusal::{Refusal, RefusalCode};
-use highwater_types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
+use highwater_types::{BrokerId, PartitionIndex, TopicId};
 
 /// The most records that one decision makes. Everything of one decision is one batch, which must have a bound.
 pub const MAX_RECORDS_PER_DECISION: usize = 10_000;
@@ -124,8 +124,7 @@ fn new_partition(topic: TopicId, index: i32, replicas: Vec<BrokerId>) -> Metadat
         leader: replicas.first().copied(),
         isr: replicas.clone(),
         replicas,
-        leader_epoch: LeaderEpoch(0),
-        partition_epoch: 0,
+        ..PartitionRecord::default()
     })
 }
 

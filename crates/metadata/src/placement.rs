@@ -69,8 +69,8 @@ mod tests {
         let mut image = Image::new();
         for (ids, fenced) in [(live, false), (fenced, true)] {
             for &id in ids {
-                let broker = BrokerRecord { id: BrokerId(id), endpoints: vec![], rack: None, fenced };
-                image.apply(&MetadataRecord::Broker(broker)).unwrap();
+                let broker = BrokerRecord { id: BrokerId(id), fenced, ..BrokerRecord::default() };
+                image.apply(&MetadataRecord::Broker(broker), 0).unwrap();
             }
         }
         image

@@ -46,10 +46,11 @@ pub(super) async fn replay<E: Env>(log: &Log<E>) -> Result<Replayed, ClusterErro
         let before = next;
         for batch in Batches::new(bytes) {
             let batch = batch?;
+            let index = u64::try_from(batch.header().base_offset.0).expect("offsets are not negative");
             for record in batch.records()? {
                 let record = record?;
                 let value = record.value.ok_or(ClusterError::Empty(record.offset))?;
-                if let Change::TopicDeleted(topic) = replayed.image.apply(&decode(&value)?)? {
+                if let Change::TopicDeleted(topic) = replayed.image.apply(&decode(&value)?, index)? {
                     replayed.removed.extend(topic.logs());
                 }
             }
