@@ -28,6 +28,7 @@ mod node;
 mod partition;
 mod producer_ids;
 mod progress;
+mod replication;
 mod response;
 mod state;
 mod topic;

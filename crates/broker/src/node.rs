@@ -5,6 +5,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::handlers::fetch::Sessions;
 use crate::latch::Latch;
 use crate::listener;
 use crate::maintenance;
@@ -12,7 +13,7 @@ use crate::metrics::{Metrics, render_number};
 use crate::producer_ids::ProducerIds;
 use crate::state::Shared;
 use crate::warnings::Warnings;
-use highwater_env::{Env, Listener, Network, Task, timeout};
+use highwater_env::{Env, Listener, Network, Purpose, Task, timeout};
 use highwater_log::{Identity, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_metadata::Endpoint;
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
@@ -138,6 +139,7 @@ impl<E: Env> Node<E> {
             store,
             cluster,
             directory,
+            sessions: Sessions::new(env.entropy(Purpose::Ids)),
             producer_ids: ProducerIds::default(),
             metrics,
             connections: Connections::default(),
@@ -146,6 +148,7 @@ impl<E: Env> Node<E> {
             env,
         });
         let background = vec![maintenance::start(&shared)];
+        shared.directory.replication().start(&shared);
         let listeners = listeners
             .into_iter()
             .enumerate()
@@ -222,6 +225,7 @@ impl<E: Env> Node<E> {
         for task in self.background {
             task.await;
         }
+        shared.directory.replication().stopped().await;
         shared.directory.close();
         shared.store.close().await
     }

@@ -164,16 +164,16 @@ impl Follower {
         }
     }
 
-    /// The records of the last answer stand in the log. Returns the high watermark, if it moved, and the first offset
-    /// that the log may keep, if the leader has removed some.
-    pub fn appended(&mut self, log: &impl History) -> (Option<Offset>, Option<Offset>) {
+    /// The records of the last answer stand in the log, which begins at `start` and ends at `end` with them. Returns the
+    /// high watermark, if it moved, and the first offset that the log need keep, if the leader has removed some.
+    pub fn appended(&mut self, start: Offset, end: Offset) -> (Option<Offset>, Option<Offset>) {
         let Some(told) = self.told.take() else { return (None, None) };
-        let committed = told.high_watermark.min(log.end());
+        let committed = told.high_watermark.min(end);
         let moved = committed > self.high_watermark;
         if moved {
             self.high_watermark = committed;
         }
-        let removed = (told.log_start > log.start()).then(|| told.log_start.min(log.end()));
+        let removed = (told.log_start > start).then(|| told.log_start.min(end));
         (moved.then_some(committed), removed)
     }
 

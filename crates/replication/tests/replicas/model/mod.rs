@@ -303,7 +303,7 @@ impl Model {
         match step {
             Step::Append => {
                 records.iter().for_each(|&record| replica.log.append(record));
-                let (_, start) = follower.appended(&replica.log);
+                let (_, start) = follower.appended(replica.log.start(), replica.log.end());
                 if let Some(start) = start {
                     replica.log.advance_start(start);
                 }
