@@ -114,14 +114,14 @@ impl<T: Sample> Sample for Option<T> {
 }
 
 macro_rules! structs {
-    ($($module:ident::$name:ident { $($field:ident),* })*) => {$(
+    ($($module:ident::$name:ident { $($field:ident),* $(; $own:ident: $value:expr)? })*) => {$(
         impl Sample for $module::$name {
             fn sample(rng: &mut impl Rng) -> Self {
                 // A struct as it is by default is what tagged fields leave out.
                 if rng.random_range(0..8) == 0 {
                     return Self::default();
                 }
-                Self { $($field: Sample::sample(rng)),* }
+                Self { $($field: Sample::sample(rng),)* $($own: $value)? }
             }
         }
     )*};
@@ -148,7 +148,9 @@ structs! {
     fetch::FetchTopic { topic, topic_id, partitions }
     fetch::FetchPartition {
         partition, current_leader_epoch, fetch_offset, last_fetched_epoch, log_start_offset,
-        partition_max_bytes, replica_directory_id, high_watermark
+        partition_max_bytes, replica_directory_id, high_watermark;
+        // Kafka does not know this one.
+        synced_end: Offset(-1)
     }
     fetch::ForgottenTopic { topic, topic_id, partitions }
     fetch::FetchResponse { throttle_time_ms, error_code, session_id, responses, node_endpoints }
