@@ -5,7 +5,9 @@ use highwater_broker::{Node, StartError};
 use highwater_env::Env;
 use highwater_env_tokio::TokioEnv;
 use highwater_log::{Identity, Log, LogConfig, Store, StoreOptions};
-use highwater_metadata::{METADATA_LOG, MetadataRecord, RemoveTopicRecord, TopicRecord, encode};
+use highwater_metadata::{
+    FRAME_VERSION, METADATA_LOG, MetadataRecord, RemoveTopicRecord, TopicRecord, encode,
+};
 use highwater_records::{Batch, BatchBuilder, Codec};
 use highwater_types::{BrokerId, LeaderEpoch, LogId, PartitionIndex, Timestamp, TopicId, Uuid};
 use highwater_wire::ErrorCode;
@@ -218,9 +220,9 @@ fn a_node_does_not_start_on_metadata_that_it_does_not_understand() {
             encode(&MetadataRecord::Topic(TopicRecord { id: TopicId::default(), name: "t".to_owned() }))
                 .unwrap()
                 .to_vec();
-        newer[0] = 2;
+        newer[0] = FRAME_VERSION + 1;
         let error = start_error_with(&env, &dir, Some(&newer)).await;
-        assert!(error.contains("format version 2"), "{error}");
+        assert!(error.contains(&format!("format version {}", FRAME_VERSION + 1)), "{error}");
         // It says so again, and goes no further.
         assert_eq!(start_error(&env, &dir).await, error);
     });
