@@ -196,7 +196,7 @@ impl<E: Env> Node<E> {
         });
         let background = vec![maintenance::start(&shared)];
         let replication = shared.directory.replication();
-        replication.proposals().set_controller(Arc::new(shared.cluster.clone()));
+        replication.proposals().set_controller(Arc::new(shared.cluster.in_sync_controller()));
         replication.start(&shared);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Arc::new(Mutex::new(Vec::new())));
         let serve = {

@@ -1,7 +1,7 @@
 //! The controller as the leaders of partitions know it: whom they ask for changes of in-sync sets.
 
 use super::calls::Altered;
-use super::{Cluster, CommitError};
+use super::{Cluster, CommitError, Inner};
 use crate::replication::Controller;
 use highwater_env::Env;
 use highwater_metadata::controller::IsrChange;
@@ -10,15 +10,29 @@ use highwater_replication::{Assignment, Proposal, ProposalAnswer};
 use highwater_types::LogId;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 
-impl<E: Env> Controller for Cluster<E> {
+/// The controller, for those that the cluster's metadata holds: they must not hold it in turn.
+pub(crate) struct InSyncController<E: Env>(Weak<Inner<E>>);
+
+impl<E: Env> Cluster<E> {
+    /// The controller as the leaders of partitions know it.
+    pub(crate) fn in_sync_controller(&self) -> InSyncController<E> {
+        InSyncController(Arc::downgrade(&self.0))
+    }
+}
+
+impl<E: Env> Controller for InSyncController<E> {
     fn alter_in_sync<'a>(
         &'a self,
         proposals: &'a [(LogId, Proposal)],
     ) -> Pin<Box<dyn Future<Output = Vec<ProposalAnswer>> + Send + 'a>> {
         Box::pin(async move {
+            let Some(cluster) = self.0.upgrade().map(Cluster) else {
+                return vec![ProposalAnswer::Open; proposals.len()];
+            };
             let changes = proposals.iter().map(|(log, proposal)| change(*log, proposal)).collect();
-            match self.alter_partitions(changes).await {
+            match cluster.alter_partitions(changes).await {
                 Ok(answers) => answers.into_iter().map(answer).collect(),
                 Err(error) => {
                     tracing::debug!(%error, "in-sync sets could not be changed");
