@@ -49,6 +49,9 @@ pub enum Command {
     /// Make, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
+    /// Look after a cluster.
+    #[command(subcommand)]
+    Cluster(commands::cluster::ClusterCommand),
     /// Send lines of standard input to a topic.
     Produce(commands::produce::ProduceArgs),
     /// Print the records of a topic.
@@ -114,7 +117,11 @@ A whole node.toml:
   listen = \"0.0.0.0:9092\"
   advertised = \"broker-1.example.org:9092\"
   [kafka]
-  num.partitions = 3")]
+  num.partitions = 3
+
+A node of a cluster has these as well, the same on all nodes (cluster_id: highwater cluster new-id):
+  cluster_id = \"MkU3OEVBNTcwNTJENDM2Qg\"
+  voters = [\"1@broker-1.example.org:9093\", \"2@broker-2.example.org:9093\", \"3@broker-3.example.org:9093\"]")]
 pub struct ServeArgs {
     /// The configuration file.
     #[arg(long)]
@@ -142,6 +149,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args, &output),
         Command::Config(command) => commands::config::run(&command, &output),
         Command::Topic(command) => commands::topic::run(&command, &output),
+        Command::Cluster(command) => commands::cluster::run(&command, &output),
         Command::Produce(args) => commands::produce::run(&args, &output),
         Command::Consume(args) => commands::consume::run(&args, &output),
         Command::Log(command) => commands::log::run(&command, &output),

@@ -11,24 +11,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a node until it is told to stop by SIGTERM or SIGINT; a second signal stops it at once, which loses nothing
-/// that was acknowledged. `ready` is told the Kafka and the admin address.
+/// that was acknowledged. `ready` is told the Kafka and the admin address; a controller alone has no Kafka address.
 pub fn run(
     config: BrokerConfig,
     admin: Option<SocketAddr>,
     output: &Output,
-    ready: impl FnOnce(SocketAddr, Option<SocketAddr>, &Output) -> anyhow::Result<()>,
+    ready: impl FnOnce(Option<SocketAddr>, Option<SocketAddr>, &Output) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let ended = highwater_env_tokio::run(None, |env| async move {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let node = Node::start(env.clone(), config).await?;
-        let kafka = *node.local_addrs().first().context("a node listens on at least one address")?;
+        let kafka = node.local_addrs().first().copied();
         let running = Arc::new(Running(Mutex::new(Some(node))));
         let admin = match admin {
             Some(address) => Some(admin::serve(&env, address, Arc::clone(&running)).await?),
             None => None,
         };
-        tracing::info!(%kafka, "ready");
+        tracing::info!(?kafka, "ready");
         ready(kafka, admin.as_ref().map(|(address, _)| *address), output)?;
         tokio::select! {
             biased;

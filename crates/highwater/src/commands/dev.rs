@@ -14,6 +14,7 @@ pub fn run(args: &DevArgs, output: &Output) -> anyhow::Result<ExitCode> {
     let config = BrokerConfig::new(BrokerId(1), &args.data_dir, args.listen);
     let data_dir = args.data_dir.clone();
     node::run(config, Some(args.admin), output, |kafka, admin, output| {
+        let kafka = kafka.unwrap_or(args.listen);
         let admin = admin.map(|address| address.to_string()).unwrap_or_default();
         let text = format!(
             "highwater is ready\n  \
