@@ -22,6 +22,7 @@ pub const EXIT_DAMAGED: u8 = 3;
     after_help = "\
 Examples:
   highwater dev                                    a broker on 127.0.0.1:9092 to try things with
+  highwater dev --brokers 3 --data-dir three       a cluster of three
   highwater topic create orders --partitions 6     make a topic
   echo 'k1:hello' | highwater produce orders --key-separator :
   highwater consume orders --from-beginning        read it, and wait for more
@@ -39,7 +40,7 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a broker to try things with, on this machine alone.
+    /// Run a broker, or a cluster of them, to try things with on this machine alone.
     Dev(DevArgs),
     /// Run a node from a configuration file.
     Serve(ServeArgs),
@@ -84,9 +85,13 @@ pub struct Connection {
 Examples:
   highwater dev
   highwater dev --data-dir /tmp/hw --listen 127.0.0.1:19092
+  highwater dev --brokers 3 --data-dir /tmp/hw3      a cluster; type help to see how its nodes can crash
 
 What was acknowledged is on disk: the broker can be killed at any moment and started again on the same directory.")]
 pub struct DevArgs {
+    /// How many brokers, each a node of one cluster, with the ports that follow --listen's.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub brokers: u8,
     /// Where the data lies; made if missing.
     #[arg(long, default_value = "highwater-data")]
     pub data_dir: PathBuf,
