@@ -3,7 +3,7 @@
 use crate::checkpoint::{create, replace};
 use crate::config::LogConfig;
 use crate::core::{FileOf, lock};
-use crate::epochs::LEADER_EPOCHS;
+use crate::epochs::{Epochs, LEADER_EPOCHS};
 use crate::error::{AppendError, LogError};
 use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::index::IndexBuilder;
@@ -37,6 +37,8 @@ pub(crate) struct Appender<F> {
     pub roll_begun: bool,
     /// The active segment's index is as large as it may be.
     pub index_full: bool,
+    /// The file of leader epochs was not replaced, or not for certain: it may say something else than readers see.
+    pub epochs_uncertain: bool,
 }
 
 impl<F: Clone> Appender<F> {
@@ -51,6 +53,7 @@ impl<F: Clone> Appender<F> {
             tail_uncertain: false,
             roll_begun: false,
             index_full: false,
+            epochs_uncertain: false,
         };
         appender.follow(active);
         appender
@@ -76,7 +79,7 @@ impl<F: Clone> Appender<F> {
 
     /// Whether a batch of `size` bytes whose end offset is `end` belongs into a new segment.
     /// `before` bytes are going to be written in front of it.
-    fn roll_due(&self, before: u32, size: u32, end: Offset, now: Timestamp) -> bool {
+    pub(crate) fn roll_due(&self, before: u32, size: u32, end: Offset, now: Timestamp) -> bool {
         if self.roll_begun {
             return true;
         }
@@ -93,6 +96,8 @@ impl<F: Clone> Appender<F> {
     }
 }
 
+/// The largest offset at which a batch may begin: whatever its length, offsets stay far from their limit.
+pub(crate) const LAST_BASE: Offset = Offset(i64::MAX - (1 << 32));
 /// How many batches are written at once at most.
 const RUN_BATCHES: usize = 128;
 /// Batches up to this size are copied together before they are written: that is less work than a system call has with
@@ -102,7 +107,7 @@ const COPIED_BYTES: u32 = 2 << 10;
 const RUN_BYTES: u32 = 1 << 20;
 
 /// Batches that are written at once.
-struct Run {
+pub(crate) struct Run {
     /// Their headers as they are written, and their sizes.
     batches: SmallVec<[(BatchHeader, u32); 1]>,
     buffers: Vec<Bytes>,
@@ -125,6 +130,19 @@ impl Run {
     fn new(base: Offset, append_time: Option<Timestamp>) -> Self {
         let (batches, buffers, copied) = (SmallVec::new(), Vec::new(), Vec::new());
         Self { batches, buffers, copied, bytes: 0, end: base, append_time }
+    }
+
+    /// Batches that have their places already. `bytes` are those of all of them.
+    pub(crate) fn placed(batches: &[(BatchHeader, u32)], bytes: Bytes) -> Self {
+        let end = batches.last().map_or(Offset::ZERO, |(header, _)| header.next_offset());
+        let size = batches.iter().map(|(_, size)| size).sum();
+        let batches = SmallVec::from_slice(batches);
+        Self { batches, buffers: vec![bytes], copied: Vec::new(), bytes: size, end, append_time: None }
+    }
+
+    /// Whether a batch of `size` bytes may still be written together with those that are in the run.
+    pub(crate) fn has_room(batches: usize, bytes: u32, size: u32) -> bool {
+        batches < RUN_BATCHES && bytes.saturating_add(size) <= RUN_BYTES
     }
 
     /// Takes memory for what may follow the first batch.
@@ -217,21 +235,11 @@ impl<E: Env> Log<E> {
                     None => break,
                 }
             }
-            if mutant!("pid-mutate-early") {
-                run.headers().for_each(|header| appender.producers.record(header, now));
-            }
-            // Stays set if this future is dropped while the write runs.
-            appender.tail_uncertain = true;
-            let buffers = run.take_buffers();
-            let written = appender.file.write_at(u64::from(appender.position), buffers).await;
-            if let Err(error) = written {
-                let error = Box::pin(self.append_failed(appender, error)).await;
+            if let Err(error) = self.write_run(appender, &mut run, now).await {
                 answers.extend((1..run.batches.len()).map(|_| Err(error.for_another())));
                 answers.push(Err(error));
                 continue;
             }
-            appender.tail_uncertain = false;
-            self.appended(appender, &run, now);
             for header in run.headers() {
                 answers.push(Ok(Appended {
                     base_offset: header.base_offset,
@@ -240,10 +248,31 @@ impl<E: Env> Log<E> {
                     append_time: run.append_time,
                 }));
             }
-            // Once for all of them: the sync that this starts is to cover them.
-            self.commit_due();
         }
         answers
+    }
+
+    /// Writes a run behind the log's end, and takes it into the log's state.
+    pub(crate) async fn write_run(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        run: &mut Run,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
+        if mutant!("pid-mutate-early") {
+            run.headers().for_each(|header| appender.producers.record(header, now));
+        }
+        // Stays set if this future is dropped while the write runs.
+        appender.tail_uncertain = true;
+        let written = appender.file.write_at(u64::from(appender.position), run.take_buffers()).await;
+        if let Err(error) = written {
+            return Err(Box::pin(self.append_failed(appender, error)).await);
+        }
+        appender.tail_uncertain = false;
+        self.appended(appender, run, now);
+        // Once for all of them: the sync that this starts is to cover them.
+        self.commit_due();
+        Ok(())
     }
 
     /// Makes the log ready for a batch, or finds that it is there.
@@ -268,8 +297,8 @@ impl<E: Env> Log<E> {
         }
         let base = self.end_offset();
         let size = self.check_size(appender, header, base)?;
-        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            Box::pin(self.begin_epoch(epoch, base)).await?;
+        if appender.epochs_uncertain || self.latest_epoch() != Some(epoch) {
+            Box::pin(self.begin_epoch(appender, epoch, base)).await?;
         }
         if appender.roll_due(0, size, end_of(header, base), now) {
             Box::pin(self.roll(appender, now)).await?;
@@ -284,7 +313,7 @@ impl<E: Env> Log<E> {
     fn fits(&self, appender: &Appender<FileOf<E>>, run: &Run, batch: &Batch, now: Timestamp) -> Option<u32> {
         let header = batch.header();
         let size = self.check_size(appender, header, run.end).ok()?;
-        let room = run.batches.len() < RUN_BATCHES && run.bytes.saturating_add(size) <= RUN_BYTES;
+        let room = Run::has_room(run.batches.len(), run.bytes, size);
         if !room || appender.roll_due(run.bytes, size, end_of(header, run.end), now) {
             return None;
         }
@@ -302,8 +331,8 @@ impl<E: Env> Log<E> {
         let mut appender = self.0.appender.lock().await;
         self.ensure_open()?;
         self.mend(&mut appender).await?;
-        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            self.begin_epoch(epoch, self.end_offset()).await?;
+        if appender.epochs_uncertain || self.latest_epoch() != Some(epoch) {
+            self.begin_epoch(&mut appender, epoch, self.end_offset()).await?;
         }
         Ok(())
     }
@@ -332,7 +361,7 @@ impl<E: Env> Log<E> {
         if size > limit {
             return Err(AppendError::LargerThanSegment { size, limit });
         }
-        if base.0 > i64::MAX - (1 << 32) {
+        if base > LAST_BASE {
             return Err(AppendError::OffsetsExhausted);
         }
         u32::try_from(size).map_err(|_| AppendError::LargerThanSegment { size, limit })
@@ -407,16 +436,33 @@ impl<E: Env> Log<E> {
     }
 
     /// Notes that an epoch begins, durably.
-    async fn begin_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), AppendError> {
+    pub(crate) async fn begin_epoch(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        epoch: LeaderEpoch,
+        start: Offset,
+    ) -> Result<(), AppendError> {
         let mut epochs = lock(&self.0.view).epochs.clone();
         if let Some(current) = epochs.latest().filter(|&latest| epoch < latest) {
             return Err(AppendError::StaleLeaderEpoch { current, found: epoch });
         }
-        if epochs.begin(epoch, start) {
-            let disk = self.0.core.env.disk();
-            replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
-            lock(&self.0.view).epochs = epochs;
+        if epochs.begin(epoch, start) || appender.epochs_uncertain {
+            self.store_epochs(appender, epochs).await?;
         }
+        Ok(())
+    }
+
+    /// Makes these the log's epochs, durably.
+    pub(crate) async fn store_epochs(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        epochs: Epochs,
+    ) -> io::Result<()> {
+        // Stays set if this fails, or is dropped: nothing may be appended whose epoch the file contradicts.
+        appender.epochs_uncertain = true;
+        replace(self.0.core.env.disk(), &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+        lock(&self.0.view).epochs = epochs;
+        appender.epochs_uncertain = false;
         Ok(())
     }
 
