@@ -224,16 +224,6 @@ impl<E: Env> Node<E> {
         self.internal.as_ref().map(|(address, _)| *address)
     }
 
-    /// The same as [`Node::start`]: a node that is alone waits for nobody.
-    pub async fn launch(env: E, config: BrokerConfig) -> Result<Self, StartError> {
-        Self::start(env, config).await
-    }
-
-    /// Waits until clients are served.
-    pub async fn ready(&self) -> Result<(), StartError> {
-        Ok(())
-    }
-
     /// The addresses that are listened on, in the order of the configured listeners.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
