@@ -165,6 +165,7 @@ impl From<&MetadataRecord> for proto::Record {
                 adding: numbers(&it.adding),
                 removing: numbers(&it.removing),
                 created: it.created,
+                unclean_epoch: it.unclean_epoch.map(|epoch| epoch.0),
             }),
             MetadataRecord::TopicConfig(it) => Kind::TopicConfig(proto::TopicConfig {
                 topic: it.topic.0.0.to_vec(),
@@ -231,6 +232,10 @@ impl TryFrom<proto::Kind> for MetadataRecord {
                 adding: brokers("adding", &it.adding)?,
                 removing: brokers("removing", &it.removing)?,
                 created: it.created,
+                unclean_epoch: it
+                    .unclean_epoch
+                    .map(|epoch| natural("unclean_epoch", epoch).map(LeaderEpoch))
+                    .transpose()?,
             }),
             Kind::TopicConfig(it) => Self::TopicConfig(TopicConfigRecord {
                 topic: TopicId(uuid("topic", &it.topic)?),

@@ -167,6 +167,9 @@ pub struct PartitionRecord {
     pub leader_epoch: LeaderEpoch,
     /// Counts the changes of this partition. Rises with every record after the first.
     pub partition_epoch: i32,
+    /// The leader epoch of the last election of a replica that was not known to be complete: committed records may have
+    /// been lost then.
+    pub unclean_epoch: Option<LeaderEpoch>,
     /// The index of the entry that created the partition; none: that of this record's entry. Not looked at in a change.
     pub created: Option<u64>,
 }

@@ -93,6 +93,7 @@ fn some_record(rng: &mut Rng) -> MetadataRecord {
             leader: Some(BrokerId(0)).filter(|_| rng.random()),
             leader_epoch: LeaderEpoch(rng.random_range(0..3)),
             partition_epoch: rng.random_range(0..5),
+            unclean_epoch: Some(LeaderEpoch(1)).filter(|_| rng.random()),
             created: rng.random::<bool>().then(|| rng.random_range(0..100)),
         }),
         6 => MetadataRecord::TopicConfig(TopicConfigRecord {

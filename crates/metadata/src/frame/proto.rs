@@ -130,6 +130,8 @@ pub struct Partition {
     pub removing: Vec<i32>,
     #[prost(uint64, optional, tag = "12")]
     pub created: Option<u64>,
+    #[prost(int32, optional, tag = "13")]
+    pub unclean_epoch: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

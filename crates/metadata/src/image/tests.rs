@@ -281,6 +281,7 @@ fn state(id: u8, index: i32, epoch: i32, flags: &[bool]) -> MetadataRecord {
         leader: Some(BrokerId(1)).filter(|_| flags[5]),
         leader_epoch: LeaderEpoch(1),
         partition_epoch: epoch,
+        unclean_epoch: Some(LeaderEpoch(1)).filter(|_| flags[2]),
         created: Some(3).filter(|_| flags[0]),
     })
 }

@@ -29,6 +29,9 @@ pub struct Partition {
     pub leader_epoch: LeaderEpoch,
     /// Counts the changes of this partition.
     pub partition_epoch: i32,
+    /// The leader epoch of the last election of a replica that was not known to be complete: committed records may have
+    /// been lost then.
+    pub unclean_epoch: Option<LeaderEpoch>,
     /// The index of the metadata entry that created the partition: a broker whose disk knew a later one has its log,
     /// or had it.
     pub created: u64,
@@ -45,13 +48,11 @@ impl Partition {
         self.replicas.iter().copied().filter(|id| !self.adding.contains(id))
     }
 
-    /// Whether the leader is one that was not known to hold every committed record when it was elected, going by the
-    /// state `before` that: committed records may be gone.
-    pub fn was_elected_uncleanly(&self, before: &Self) -> bool {
-        self.leader_epoch > before.leader_epoch
-            && self
-                .leader
-                .is_some_and(|leader| !before.isr.contains(&leader) && !before.elr.contains(&leader))
+    /// How many replicas must be in sync for records to be committed: `min.insync.replicas`, or all replicas if that
+    /// is more. Controller and leader must go by the same number, since nobody becomes eligible to lead by leaving
+    /// an in-sync set that is large enough.
+    pub fn effective_min_isr(&self, min_insync_replicas: usize) -> usize {
+        min_insync_replicas.min(self.settled_replicas().count()).max(1)
     }
 
     pub(super) fn from_record(record: &PartitionRecord, created: u64) -> Self {
@@ -65,6 +66,7 @@ impl Partition {
             leader: record.leader,
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
+            unclean_epoch: record.unclean_epoch,
             created,
         }
     }
@@ -83,6 +85,7 @@ impl Partition {
             leader: self.leader,
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
+            unclean_epoch: self.unclean_epoch,
             created: Some(self.created),
         }
     }
