@@ -85,6 +85,10 @@ impl Checker for NothingTwice {
         self.logs.retain(|(at, _), _| *at != node);
     }
 
+    fn log_reopened(&mut self, node: NodeId, log: LogId) {
+        self.logs.remove(&(node, log));
+    }
+
     fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
         let mut places: BTreeMap<&[u8], (&str, PartitionIndex, Offset)> = BTreeMap::new();
         for ((topic, partition), state) in &end.state.partitions {

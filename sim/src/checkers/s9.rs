@@ -1,6 +1,7 @@
-//! S9: (log, epoch, offset) to checksum is written once; epochs never fall along a log; appends are contiguous.
+//! S9: (log, epoch, offset) to checksum is written once, whatever replica writes it; epochs never fall along a log;
+//! appends are contiguous.
 //!
-//! What recovery cut off a single copy was never promised to anybody: a broker without followers goes on in the same
+//! What recovery cut off the only copy was never promised to anybody: a broker without followers goes on in the same
 //! epoch there. Source: durability.md (S9); KAFKA-10778, where an offset was used again after a failed append.
 
 use super::rules::{self, Written};
@@ -76,6 +77,17 @@ mod tests {
         stage().truncated(5).append_as(5, 9, 2, 0xbb).passes();
         stage().truncated(5).append_as(5, 9, 3, 0xcc).passes();
         stage().truncated(5).append_as(5, 9, 2, 0xcc).finds("S9", "offset 5 was written twice in epoch 2");
+    }
+
+    #[test]
+    fn replicas_that_write_different_things_are_found() {
+        let mut stage = stage();
+        stage.on(1).append_as(0, 4, 1, 0xaa).append_as(5, 9, 1, 0xcc).passes();
+        stage
+            .append_as(10, 10, 2, 0xdd)
+            .on(0)
+            .append_as(10, 10, 2, 0xee)
+            .finds("S9", "offset 10 was written twice");
     }
 
     #[test]

@@ -64,12 +64,13 @@ impl<'a> Rig<'a> {
         );
         // Not among the clients: no fault hits it.
         let tester = Machine { env: simulation.node("check"), shared };
-        let disks: Vec<_> = nodes.brokers().into_iter().map(|node| (node, simulation.disk(node))).collect();
-        let checkers = Arc::new(Mutex::new(Checkers::all(match regime {
+        let terms = world::terms(&scenario.cluster, &scenario.topics, &scenario.workload.churn);
+        let regime_of = match regime {
             Regime::WithinBudget => checkers::Regime::WithinBudget,
             Regime::Unlimited => checkers::Regime::Unlimited,
-        })));
-        world::listen(simulation, &nodes, &checkers, &disks);
+        };
+        let checkers = Arc::new(Mutex::new(Checkers::all(regime_of, terms)));
+        world::listen(simulation, &nodes, &checkers);
         let plan = plan(simulation, &settings.faults, &scenario, applications.machines().len());
         nodes.set_repair_after(plan.repair_after);
         let director = Director::new(simulation, &nodes, &scenario, plan);

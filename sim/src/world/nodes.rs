@@ -5,11 +5,12 @@
 //! production: an init system that starts it again when its start failed, and an operator who restarts it a while
 //! after one of its logs failed, since such a log comes back in no other way.
 
+use crate::checkers::{Stop, Terms};
 use crate::disk::PowerRates;
 use crate::executor::{NodeId, SimEnv, Simulation};
 use highwater_broker::{BrokerConfig, Node};
 use highwater_env::{Env, Event};
-use highwater_faults::ClusterSpec;
+use highwater_faults::{Churn, ClusterSpec, TopicSpec};
 use highwater_log::Durability;
 use highwater_types::{BrokerId, Instant, TopicId};
 use std::collections::BTreeMap;
@@ -39,22 +40,14 @@ enum Process {
     Stopping,
     /// It ended by itself: it did not start.
     Failed,
-    /// It ended because it was asked to.
-    Ended,
+    /// It ended because it was asked to, in order or not.
+    Ended {
+        /// Whether in order.
+        clean: bool,
+    },
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// By itself or by a crash: the page cache stays.
-    Process,
-    /// With its machine's power.
-    Power,
-    /// With its disk.
-    Wiped,
-}
-
-type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
+type OnEnd = Box<dyn FnMut(NodeId, Stop) + Send>;
 type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
 type OnClientStart = Arc<dyn Fn(&Simulation, NodeId) + Send + Sync>;
 
@@ -125,6 +118,20 @@ pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig
     Ok(config)
 }
 
+/// What brokers of a scenario promise. Of a configuration that is changed, the least that it may be counts.
+pub(crate) fn terms(cluster: &ClusterSpec, topics: &[TopicSpec], churn: &Churn) -> Terms {
+    const LEAST: &str = "min.insync.replicas";
+    let number = |text: &String| text.trim().parse::<usize>().ok();
+    let altered = churn.alter.get(LEAST).into_iter().flatten().filter_map(number).min();
+    let min_insync = cluster.settings.get(LEAST).and_then(number);
+    let of = |topic: &TopicSpec| {
+        let usual = if topic.replicas >= 3 { 2 } else { 1 };
+        let set = topic.configs.get(LEAST).and_then(number).or(min_insync).unwrap_or(usual);
+        (topic.name.clone(), altered.map_or(set, |altered| altered.min(set)))
+    };
+    Terms { durable: cluster.durability != "replicated", min_insync, topics: topics.iter().map(of).collect() }
+}
+
 /// The host name of a broker.
 pub(crate) fn host(id: BrokerId) -> String {
     format!("broker-{id}")
@@ -172,7 +179,7 @@ impl Nodes {
     }
 
     /// Says who is told of the end of each process.
-    pub fn on_end(&self, told: impl FnMut(NodeId, End) + Send + 'static) {
+    pub fn on_end(&self, told: impl FnMut(NodeId, Stop) + Send + 'static) {
         self.lock().on_end = Box::new(told);
     }
 
@@ -214,6 +221,11 @@ impl Nodes {
     /// The brokers' machines.
     pub fn brokers(&self) -> Vec<NodeId> {
         self.lock().brokers.keys().copied().collect()
+    }
+
+    /// Which broker is on a machine.
+    pub fn id(&self, node: NodeId) -> Option<BrokerId> {
+        self.lock().brokers.get(&node).map(|broker| broker.id)
     }
 
     /// The clients' machines.
@@ -320,21 +332,21 @@ impl Nodes {
     /// The broker's process dies. Nobody starts it again but [`Nodes::start`].
     pub fn crash(&self, simulation: &Simulation, node: NodeId) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Process, false);
+        self.end(node, Stop::Crash, false);
         simulation.crash(node);
     }
 
     /// The broker's machine loses power. Nobody starts it again but [`Nodes::start`].
     pub fn power_loss(&self, simulation: &Simulation, node: NodeId, rates: PowerRates) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Power, false);
+        self.end(node, Stop::Power, false);
         simulation.power_loss(node, rates);
     }
 
     /// The broker's process dies, and its disk is replaced by an empty one.
     pub fn wipe(&self, simulation: &Simulation, node: NodeId) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Wiped, false);
+        self.end(node, Stop::Wiped, false);
         simulation.crash(node);
         simulation.disk(node).wipe();
     }
@@ -371,7 +383,7 @@ impl Nodes {
         self.lock().tally.hit_unsynced += u64::from(pending);
     }
 
-    fn end(&self, node: NodeId, how: End, wanted: bool) {
+    fn end(&self, node: NodeId, how: Stop, wanted: bool) {
         let mut inner = self.lock();
         let Some(broker) = inner.brokers.get_mut(&node) else { return };
         broker.wanted = wanted;
@@ -384,12 +396,17 @@ impl Nodes {
 
     /// What is left of a process that has ended goes with it, as the operating system has it.
     fn bury(&self, simulation: &Simulation, node: NodeId) -> Option<Duration> {
-        let (wanted, pause) = match self.lock().brokers.get(&node) {
-            Some(broker) if broker.process == Process::Failed => (broker.wanted, RESTART_PAUSE),
-            Some(broker) if broker.process == Process::Ended => (broker.wanted, Duration::ZERO),
+        let (how, wanted, pause) = match self.lock().brokers.get(&node)? {
+            Broker { process: Process::Failed, wanted, .. } => (Stop::Crash, *wanted, RESTART_PAUSE),
+            Broker { process: Process::Ended { clean: true }, wanted, .. } => {
+                (Stop::Clean, *wanted, Duration::ZERO)
+            }
+            Broker { process: Process::Ended { clean: false }, wanted, .. } => {
+                (Stop::Crash, *wanted, Duration::ZERO)
+            }
             _ => return None,
         };
-        self.end(node, End::Process, wanted);
+        self.end(node, how, wanted);
         simulation.crash(node);
         Some(pause)
     }
@@ -424,7 +441,7 @@ impl Nodes {
         let repair_after = inner.repair_after;
         let Some(broker) = inner.brokers.get_mut(&node) else { return };
         match broker.process {
-            Process::Failed | Process::Ended => {
+            Process::Failed | Process::Ended { .. } => {
                 drop(inner);
                 if let Some(pause) = self.bury(simulation, node)
                     && let Some(broker) = self.lock().brokers.get_mut(&node)
@@ -479,8 +496,9 @@ async fn serve(
     nodes.tell(node, run, Process::Up);
     // The sender goes away only with the process.
     let _ = (&mut stopped).await;
-    if let Err(error) = broker.shutdown().await {
+    let stopped = broker.shutdown().await;
+    if let Err(error) = &stopped {
         env.note(&format!("node {} does not stop cleanly: {error}", node.0));
     }
-    nodes.tell(node, run, Process::Ended);
+    nodes.tell(node, run, Process::Ended { clean: stopped.is_ok() });
 }
