@@ -17,14 +17,33 @@ pub struct BrokerConfig {
     pub cluster_id: Option<ClusterId>,
     /// Where the data lies.
     pub data_dir: PathBuf,
-    /// Where clients connect. At least one.
+    /// Where clients connect. At least one, unless the node is a controller alone.
     pub listeners: Vec<ListenerConfig>,
+    /// The voters of the metadata quorum, this node among them if it is a controller. Empty: the node is alone.
+    pub voters: Vec<VoterConfig>,
+    /// Where the other nodes of the cluster connect. Needed unless the node is alone.
+    pub internal: Option<ListenerConfig>,
+    /// Whether the node keeps partitions and serves clients, or is a controller alone.
+    pub is_broker: bool,
+    /// The rack that the node stands in: replicas are spread over racks, and consumers read from their own.
+    pub rack: Option<String>,
     /// What an acknowledgement of acks=all stands for.
     pub durability: Durability,
     /// Kafka's broker configurations that the node's own configuration sets.
     pub settings: StaticConfig,
     /// Bounds on what connections may take.
     pub limits: Limits,
+}
+
+/// A voter of the metadata quorum, and where its internal port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoterConfig {
+    /// The node.
+    pub id: BrokerId,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// One address that is listened on.
@@ -85,9 +104,46 @@ impl BrokerConfig {
             cluster_id: None,
             data_dir: data_dir.into(),
             listeners: vec![ListenerConfig::plaintext(listen)],
+            voters: Vec::new(),
+            internal: None,
+            is_broker: true,
+            rack: None,
             durability: Durability::Sync,
             settings: StaticConfig::default(),
             limits: Limits::default(),
         }
+    }
+
+    /// Whether the node is a voter of the quorum.
+    pub fn is_voter(&self) -> bool {
+        self.voters.is_empty() || self.voters.iter().any(|voter| voter.id == self.node_id)
+    }
+
+    /// Whether what is said of the cluster fits together; if not, what does not.
+    pub fn check_cluster(&self) -> Result<(), String> {
+        for (at, voter) in self.voters.iter().enumerate() {
+            if voter.id.0 < 0 || voter.host.is_empty() || voter.port == 0 {
+                return Err(format!("voter {}: a number, a host and a port are needed", voter.id));
+            }
+            if self.voters[..at].iter().any(|other| other.id == voter.id) {
+                return Err(format!("voter {} is named twice", voter.id));
+            }
+        }
+        if self.voters.is_empty() {
+            return if self.is_broker { Ok(()) } else { Err("a controller alone needs voters".to_owned()) };
+        }
+        if self.internal.is_none() {
+            return Err("a node of a cluster needs an internal port (internal)".to_owned());
+        }
+        if self.voters.len() > 1 && self.cluster_id.is_none() {
+            return Err(
+                "a node of a cluster needs its cluster_id; draw one for all nodes with: highwater cluster new-id"
+                    .to_owned(),
+            );
+        }
+        if !self.is_broker && !self.is_voter() {
+            return Err(format!("node {} is neither a broker nor one of the voters", self.node_id));
+        }
+        Ok(())
     }
 }

@@ -34,6 +34,6 @@ mod topic;
 mod warnings;
 
 pub use cluster::ClusterError;
-pub use config::{BrokerConfig, Limits, ListenerConfig};
+pub use config::{BrokerConfig, Limits, ListenerConfig, VoterConfig};
 pub use metrics::{Counter, Gauge, Histogram, Metrics, PerApi};
 pub use node::{Node, StartError};
