@@ -48,8 +48,15 @@ pub enum Event {
     Truncating {
         /// Which log.
         log: LogId,
-        /// The new end.
+        /// The new end, or an offset within the batch that goes with what follows it.
         end: Offset,
+    },
+    /// A log dropped all that it had, its epochs included, and goes on elsewhere. [`Event::Truncating`] came before.
+    Restarted {
+        /// Which log.
+        log: LogId,
+        /// Its first offset, and its end.
+        start: Offset,
     },
     /// A log's end was moved back.
     Truncated {

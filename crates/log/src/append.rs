@@ -76,7 +76,7 @@ impl<F: Clone> Appender<F> {
 
     /// Whether a batch of `size` bytes whose end offset is `end` belongs into a new segment.
     /// `before` bytes are going to be written in front of it.
-    fn roll_due(&self, before: u32, size: u32, end: Offset, now: Timestamp) -> bool {
+    pub(crate) fn roll_due(&self, before: u32, size: u32, end: Offset, now: Timestamp) -> bool {
         if self.roll_begun {
             return true;
         }
@@ -93,6 +93,8 @@ impl<F: Clone> Appender<F> {
     }
 }
 
+/// The largest offset at which a batch may begin: whatever its length, offsets stay far from their limit.
+pub(crate) const LAST_BASE: Offset = Offset(i64::MAX - (1 << 32));
 /// How many batches are written at once at most.
 const RUN_BATCHES: usize = 128;
 /// Batches up to this size are copied together before they are written: that is less work than a system call has with
@@ -102,7 +104,7 @@ const COPIED_BYTES: u32 = 2 << 10;
 const RUN_BYTES: u32 = 1 << 20;
 
 /// Batches that are written at once.
-struct Run {
+pub(crate) struct Run {
     /// Their headers as they are written, and their sizes.
     batches: SmallVec<[(BatchHeader, u32); 1]>,
     buffers: Vec<Bytes>,
@@ -125,6 +127,19 @@ impl Run {
     fn new(base: Offset, append_time: Option<Timestamp>) -> Self {
         let (batches, buffers, copied) = (SmallVec::new(), Vec::new(), Vec::new());
         Self { batches, buffers, copied, bytes: 0, end: base, append_time }
+    }
+
+    /// Batches that have their places already. `bytes` are those of all of them.
+    pub(crate) fn placed(batches: &[(BatchHeader, u32)], bytes: Bytes) -> Self {
+        let end = batches.last().map_or(Offset::ZERO, |(header, _)| header.next_offset());
+        let size = batches.iter().map(|(_, size)| size).sum();
+        let batches = SmallVec::from_slice(batches);
+        Self { batches, buffers: vec![bytes], copied: Vec::new(), bytes: size, end, append_time: None }
+    }
+
+    /// Whether a batch of `size` bytes may still be written together with those that are in the run.
+    pub(crate) fn has_room(batches: usize, bytes: u32, size: u32) -> bool {
+        batches < RUN_BATCHES && bytes.saturating_add(size) <= RUN_BYTES
     }
 
     /// Takes memory for what may follow the first batch.
@@ -217,21 +232,11 @@ impl<E: Env> Log<E> {
                     None => break,
                 }
             }
-            if mutant!("pid-mutate-early") {
-                run.headers().for_each(|header| appender.producers.record(header, now));
-            }
-            // Stays set if this future is dropped while the write runs.
-            appender.tail_uncertain = true;
-            let buffers = run.take_buffers();
-            let written = appender.file.write_at(u64::from(appender.position), buffers).await;
-            if let Err(error) = written {
-                let error = Box::pin(self.append_failed(appender, error)).await;
+            if let Err(error) = self.write_run(appender, &mut run, now).await {
                 answers.extend((1..run.batches.len()).map(|_| Err(error.for_another())));
                 answers.push(Err(error));
                 continue;
             }
-            appender.tail_uncertain = false;
-            self.appended(appender, &run, now);
             for header in run.headers() {
                 answers.push(Ok(Appended {
                     base_offset: header.base_offset,
@@ -240,10 +245,31 @@ impl<E: Env> Log<E> {
                     append_time: run.append_time,
                 }));
             }
-            // Once for all of them: the sync that this starts is to cover them.
-            self.commit_due();
         }
         answers
+    }
+
+    /// Writes a run behind the log's end, and takes it into the log's state.
+    pub(crate) async fn write_run(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        run: &mut Run,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
+        if mutant!("pid-mutate-early") {
+            run.headers().for_each(|header| appender.producers.record(header, now));
+        }
+        // Stays set if this future is dropped while the write runs.
+        appender.tail_uncertain = true;
+        let written = appender.file.write_at(u64::from(appender.position), run.take_buffers()).await;
+        if let Err(error) = written {
+            return Err(Box::pin(self.append_failed(appender, error)).await);
+        }
+        appender.tail_uncertain = false;
+        self.appended(appender, run, now);
+        // Once for all of them: the sync that this starts is to cover them.
+        self.commit_due();
+        Ok(())
     }
 
     /// Makes the log ready for a batch, or finds that it is there.
@@ -284,7 +310,7 @@ impl<E: Env> Log<E> {
     fn fits(&self, appender: &Appender<FileOf<E>>, run: &Run, batch: &Batch, now: Timestamp) -> Option<u32> {
         let header = batch.header();
         let size = self.check_size(appender, header, run.end).ok()?;
-        let room = run.batches.len() < RUN_BATCHES && run.bytes.saturating_add(size) <= RUN_BYTES;
+        let room = Run::has_room(run.batches.len(), run.bytes, size);
         if !room || appender.roll_due(run.bytes, size, end_of(header, run.end), now) {
             return None;
         }
@@ -332,7 +358,7 @@ impl<E: Env> Log<E> {
         if size > limit {
             return Err(AppendError::LargerThanSegment { size, limit });
         }
-        if base.0 > i64::MAX - (1 << 32) {
+        if base > LAST_BASE {
             return Err(AppendError::OffsetsExhausted);
         }
         u32::try_from(size).map_err(|_| AppendError::LargerThanSegment { size, limit })
@@ -407,7 +433,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Notes that an epoch begins, durably.
-    async fn begin_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), AppendError> {
+    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), AppendError> {
         let mut epochs = lock(&self.0.view).epochs.clone();
         if let Some(current) = epochs.latest().filter(|&latest| epoch < latest) {
             return Err(AppendError::StaleLeaderEpoch { current, found: epoch });

@@ -1,5 +1,6 @@
 //! What can go wrong in a store.
 
+use highwater_records::BatchError;
 use highwater_types::{BrokerId, ClusterId, LeaderEpoch, LogId, Offset, ProducerEpoch};
 use std::io;
 use std::path::PathBuf;
@@ -142,6 +143,17 @@ pub enum AppendError {
         /// What the caller gave.
         found: LeaderEpoch,
     },
+    /// What another replica has does not continue this log: see [`Log::append_replica`](crate::Log::append_replica).
+    #[error("a batch has offset {found}, where {expected} is next")]
+    NotNext {
+        /// The offset that is next.
+        expected: Offset,
+        /// That of the batch.
+        found: Offset,
+    },
+    /// The bytes are not whole batches that check out.
+    #[error(transparent)]
+    Invalid(BatchError),
     /// The batch does not fit into a segment.
     #[error("the batch has {size} bytes, more than fit into a segment ({limit})")]
     LargerThanSegment {

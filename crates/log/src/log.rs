@@ -43,8 +43,9 @@ pub(crate) struct LogInner<E: Env> {
     pub sync_turn: tokio::sync::Mutex<()>,
     /// The right to look into damage: one reader at a time reads a segment through.
     pub examine_turn: tokio::sync::Mutex<()>,
-    /// The right to write producer snapshots, which share a temporary file.
-    pub snapshot_turn: tokio::sync::Mutex<()>,
+    /// The right to write producer snapshots, which share a temporary file, and indexes of closed segments, and to
+    /// remove closed segments.
+    pub files_turn: tokio::sync::Mutex<()>,
     /// What readers see. Never held across a suspension.
     pub view: Mutex<View<FileOf<E>>>,
     /// What the next proven marks say of this log.
@@ -69,6 +70,14 @@ pub(crate) struct View<F> {
     pub new_entries: u32,
     /// The offsets of the producer snapshots on disk, in order.
     pub snapshots: Vec<Offset>,
+}
+
+impl<F> View<F> {
+    /// Begins a truncation: readers must not take for damage what becomes of the segments that go.
+    pub(crate) fn forget_sealed(&mut self, goes: impl Fn(&Sealed) -> bool) {
+        self.generation += 1;
+        self.sealed.iter().filter(|sealed| goes(sealed)).for_each(|sealed| sealed.mark_removed());
+    }
 }
 
 const OPEN: u8 = 0;
@@ -99,7 +108,7 @@ impl<E: Env> Log<E> {
             appender: tokio::sync::Mutex::new(Appender::new(&view.active, producers, config)),
             sync_turn: tokio::sync::Mutex::new(()),
             examine_turn: tokio::sync::Mutex::new(()),
-            snapshot_turn: tokio::sync::Mutex::new(()),
+            files_turn: tokio::sync::Mutex::new(()),
             view: Mutex::new(view),
             mark: Mutex::new(mark),
             marked: AtomicI64::new(0),
@@ -236,6 +245,13 @@ impl<E: Env> Log<E> {
     /// Moves the log's start back, for a truncation.
     pub(crate) fn lower_start(&self, start: Offset) {
         self.0.start.fetch_min(start.0, Ordering::AcqRel);
+    }
+
+    /// The log has nothing, from `start` on.
+    pub(crate) fn publish_restart(&self, start: Offset) {
+        for offset in [&self.0.start, &self.0.end, &self.0.synced] {
+            offset.store(start.0, Ordering::Release);
+        }
     }
 
     /// Moves the synced end back, for a truncation.

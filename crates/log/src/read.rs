@@ -278,11 +278,17 @@ impl<E: Env> Log<E> {
     async fn rescan_sealed(&self, sealed: &Arc<Sealed>, file: &FileOf<E>) -> io::Result<Arc<Index>> {
         let summary = &sealed.summary;
         let interval = self.config().index_interval_bytes;
-        let epochs = lock(&self.0.view).epochs.within(summary.base, summary.end);
+        let (epochs, generation) = {
+            let view = lock(&self.0.view);
+            (view.epochs.within(summary.base, summary.end), view.generation)
+        };
         let scan =
             scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_| {}).await;
-        self.note_damage(&scan.damaged);
         let index = Arc::new(Index { summary: *summary, entries: scan.index.finish().entries });
+        if lock(&self.0.view).generation != generation {
+            return Ok(index);
+        }
+        self.note_damage(&scan.damaged);
         if let Err(error) = self.store_index(&index).await {
             tracing::warn!(log = %self.id(), %error, "cannot write an index");
         }

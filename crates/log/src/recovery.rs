@@ -13,6 +13,7 @@ use crate::index::{INDEX_HEADER_BYTES, Index, IndexBuilder, Summary, decode_head
 use crate::log::View;
 use crate::producers::Producers;
 use crate::report::{MarksFound, RecoveryReport};
+use crate::restart::resume_restart;
 use crate::scan::scan_segment;
 use crate::segment::{Active, Sealed};
 use crate::window::Window;
@@ -102,9 +103,13 @@ struct Recovery<'a, E: Env> {
 }
 
 impl<'a, E: Env> Recovery<'a, E> {
-    async fn start(core: &'a Core<E>, id: LogId, hint: OpenHint) -> io::Result<Self> {
+    async fn start(core: &'a Core<E>, id: LogId, mut hint: OpenHint) -> io::Result<Self> {
         let dir = core.log_dir(id);
         let disk = core.env.disk();
+        let restarted = resume_restart(core, id, &dir).await?;
+        if let Some(start) = restarted {
+            (hint.mark, hint.clean) = (Some(Mark::restarted(start)), false);
+        }
         let listing = Listing::read(disk, &dir).await?;
         for name in &listing.leftovers {
             disk.remove_file(&dir.join(name)).await?;
@@ -126,6 +131,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             proven: mark.proven,
             marks: hint.marks,
             clean: hint.clean,
+            restarted: restarted.is_some(),
             rewritten_bytes: 0,
             cut_bytes: 0,
             batches_behind_cut: false,

@@ -83,6 +83,8 @@ pub struct RecoveryReport {
     pub marks: MarksFound,
     /// Whether the store had been closed cleanly.
     pub clean: bool,
+    /// A restart ([`Log::restart_at`](crate::Log::restart_at)) had not ended: it was completed, and the log is empty.
+    pub restarted: bool,
     /// How many valid bytes beyond the mark were written anew.
     pub rewritten_bytes: u64,
     /// How many bytes beyond the mark were cut off because they do not check out.

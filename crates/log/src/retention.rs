@@ -63,6 +63,7 @@ impl<E: Env> Log<E> {
     /// Returns the log's new start, which is durable.
     pub async fn delete_records(&self, up_to: Offset) -> Result<Offset, LogError> {
         self.ensure_open()?;
+        let generation = lock(&self.0.view).generation;
         let (start, end) = (self.start_offset(), self.end_offset());
         if up_to > end || up_to.0 < 0 {
             return Err(LogError::OutOfRange { start, end });
@@ -77,13 +78,25 @@ impl<E: Env> Log<E> {
         if up_to == end {
             self.roll_whole(end).await?;
         }
-        {
-            let mut mark = lock(&self.0.mark);
-            mark.start = mark.start.max(up_to);
+        if !self.raise_start(up_to, generation) {
+            let (start, end) = (self.start_offset(), self.end_offset());
+            return Err(LogError::OutOfRange { start, end });
         }
         self.0.core.write_marks().await?;
         self.remove_old_segments().await?;
         Ok(self.start_offset())
+    }
+
+    /// Notes a later start for the next marks; false if the log was truncated since `generation`, and may not reach
+    /// as far any more.
+    fn raise_start(&self, start: Offset, generation: u64) -> bool {
+        let view = lock(&self.0.view);
+        let mut mark = lock(&self.0.mark);
+        if view.generation != generation {
+            return false;
+        }
+        mark.start = mark.start.max(start);
+        true
     }
 
     /// Decides how far retention may move the log's start. Returns whether the marks have to be written.
@@ -92,6 +105,7 @@ impl<E: Env> Log<E> {
         let now = if mutant!("retention-clock") { self.0.core.env.clock().wall() } else { now };
         self.expire_producers(now).await;
         let config = self.config();
+        let generation = lock(&self.0.view).generation;
         let bound = if mutant!("retention-past-hw") {
             self.end_offset()
         } else {
@@ -107,8 +121,7 @@ impl<E: Env> Log<E> {
         let known = lock(&self.0.mark).start;
         if start > known {
             self.keep_producers(start).await?;
-            lock(&self.0.mark).start = start;
-            return Ok(true);
+            return Ok(self.raise_start(start, generation));
         }
         // Left over from a pass that failed, or from a deletion of records.
         Ok(known > self.start_offset() || !self.below(self.start_offset()).is_empty())
@@ -200,6 +213,8 @@ impl<E: Env> Log<E> {
 
     /// Publishes the log's start, which is durable, and removes the segments before it.
     async fn remove_old_segments(&self) -> io::Result<Vec<Arc<Sealed>>> {
+        // A restart may be under way, after which neither those marks nor those segments are the log's.
+        let _files = self.0.files_turn.lock().await;
         // What the marks on disk say, not what is known here: it may have moved on since they were written.
         let durable = self.0.core.marks.lock().await.logs.get(&self.0.id).map(|mark| mark.start);
         let start = if mutant!("retention-past-hw") { Some(lock(&self.0.mark).start) } else { durable };

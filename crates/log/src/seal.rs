@@ -34,7 +34,8 @@ impl<E: Env> Log<E> {
         {
             tracing::warn!(log = %self.id(), %error, "cannot write a producer snapshot");
         }
-        let Some(index) = sealed.pinned() else { return };
+        let _turn = self.0.files_turn.lock().await;
+        let Some(index) = sealed.pinned().filter(|_| !sealed.is_removed()) else { return };
         if let Err(error) = self.store_index(&index).await {
             tracing::warn!(log = %self.id(), %error, "cannot write an index");
             return;
@@ -75,7 +76,7 @@ impl<E: Env> Log<E> {
     /// Makes a producer snapshot durable, and then removes those that are no longer needed.
     pub(crate) async fn store_snapshot(&self, snapshot: Snapshot) -> io::Result<()> {
         // A truncation holds the turn, too: what it cuts can get no snapshot afterwards.
-        let _turn = self.0.snapshot_turn.lock().await;
+        let _turn = self.0.files_turn.lock().await;
         let Snapshot { offset, bytes, generation } = snapshot;
         let due = {
             let view = lock(&self.0.view);

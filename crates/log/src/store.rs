@@ -34,6 +34,7 @@ pub struct Store<E: Env>(Arc<Inner<E>>);
 struct Inner<E: Env> {
     core: Arc<Core<E>>,
     meta: DiskMeta,
+    was_clean: bool,
     tasks: Mutex<Vec<Task>>,
     /// The right to make or delete logs.
     logs_turn: tokio::sync::Mutex<()>,
@@ -63,15 +64,23 @@ impl<E: Env> Store<E> {
         }
         let clean = clean == Some(marks.sequence) && found == MarksFound::Current;
         let core = Arc::new(Core::new(env, options, guard));
-        let reports = open_logs(&core, &marks, found, clean).await.map_err(failed("open the logs of"))?;
+        let mut reports = open_logs(&core, &marks, found, clean).await.map_err(failed("open the logs of"))?;
         core.marks.lock().await.sequence = marks.sequence;
-        // Not needed for safety: without it the next opening recovers from the older marks.
-        if let Err(error) = core.write_marks().await {
+        let written = core.write_marks().await;
+        if let Err(error) = &written {
+            // Not needed for safety: without it the next opening recovers from the older marks.
             tracing::warn!(%error, "cannot write the proven marks; the last ones stay");
         }
+        finish_restarts(&core, &mut reports, &written).await;
         let tasks = Mutex::new(start_tasks(&core));
         let logs_turn = tokio::sync::Mutex::new(());
-        Ok((Self(Arc::new(Inner { core, meta, tasks, logs_turn })), reports))
+        Ok((Self(Arc::new(Inner { core, meta, tasks, logs_turn, was_clean: clean })), reports))
+    }
+
+    /// Whether the last stop was a [`Store::close`] that closed everything: nothing that was ever appended can have
+    /// been lost by it. False for a new directory, and for one whose marks were damaged since.
+    pub fn was_clean(&self) -> bool {
+        self.0.was_clean
     }
 
     /// Identifies the disk's contents.
@@ -312,9 +321,9 @@ async fn initialise<D: Disk>(disk: &D, dir: &Path, meta: &DiskMeta) -> io::Resul
 /// From here on the store counts as open, whatever happens.
 async fn forget_clean<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     match disk.remove_file(&dir.join(CLEAN_SHUTDOWN)).await {
-        Ok(()) => disk.sync_dir(dir).await,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        // An opening before this one may have removed it and not have come to the sync.
+        _ => disk.sync_dir(dir).await,
     }
 }
 
@@ -384,6 +393,21 @@ async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, hint: OpenHint) -> Rec
     }
 }
 
+/// Ends the restarts that recovery completed. Nothing may be appended to such a log before that is durable.
+async fn finish_restarts<E: Env>(core: &Core<E>, reports: &mut [RecoveryReport], marks: &io::Result<()>) {
+    for report in reports.iter_mut().filter(|report| report.restarted) {
+        let Some(log) = lock(&core.logs).get(&report.log).cloned() else { continue };
+        let finished = match marks {
+            Ok(()) => log.finish_restart().await,
+            Err(error) => Err(error.kind().into()),
+        };
+        if let Err(error) = finished {
+            log.poison("finish a restart", &error);
+            report.failure = Some(error.to_string());
+        }
+    }
+}
+
 fn failure_report(id: LogId, hint: &OpenHint, error: &io::Error) -> RecoveryReport {
     let mark = hint.mark.unwrap_or_default();
     RecoveryReport {
@@ -393,6 +417,7 @@ fn failure_report(id: LogId, hint: &OpenHint, error: &io::Error) -> RecoveryRepo
         proven: mark.proven,
         marks: hint.marks,
         clean: hint.clean,
+        restarted: false,
         rewritten_bytes: 0,
         cut_bytes: 0,
         batches_behind_cut: false,

@@ -1,14 +1,15 @@
 //! Moving a log's end back.
 
 use crate::append::Appender;
-use crate::checkpoint::{Mark, create, replace};
+use crate::checkpoint::{Mark, replace};
 use crate::core::{FileOf, lock};
 use crate::epochs::LEADER_EPOCHS;
 use crate::error::LogError;
-use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, index_name, producers_name, segment_name};
-use crate::index::{IndexBuilder, Summary};
+use crate::files::{SEGMENT_HEADER_BYTES, index_name, producers_name, segment_name};
+use crate::index::Summary;
 use crate::log::Log;
 use crate::recovery::{Listing, rebuild_producers};
+use crate::restart::begin_segment;
 use crate::scan::scan_segment;
 use crate::segment::Active;
 use crate::window::Window;
@@ -18,7 +19,8 @@ use std::io;
 
 impl<E: Env> Log<E> {
     /// Moves the log's end back to `to`, or to the start of the batch that holds it; returns the new end. Durable
-    /// when it returns. Nothing happens if the log ends there or before.
+    /// when it returns. If the log ends there or before, only epochs that began at its end without a batch go: another
+    /// leader's history may have records of an earlier epoch there.
     ///
     /// For followers whose leader has another history.
     pub async fn truncate(&self, to: Offset) -> Result<Offset, LogError> {
@@ -26,19 +28,31 @@ impl<E: Env> Log<E> {
         self.ensure_open()?;
         let (start, end) = (self.start_offset(), self.end_offset());
         if to >= end {
+            self.drop_empty_epochs(end).await?;
             return Ok(end);
         }
         if to < start {
             return Err(LogError::OutOfRange { start, end });
         }
         let _turn = self.0.sync_turn.lock().await;
-        let _snapshots = self.0.snapshot_turn.lock().await;
+        let _files = self.0.files_turn.lock().await;
+        self.0.core.env.observe(&Event::Truncating { log: self.0.id, end: to });
         self.lower_mark(to).await?;
         let result = self.cut(&mut appender, to).await;
         result.map_err(|error| {
             self.poison("truncate", &error);
             LogError::Poisoned
         })
+    }
+
+    /// Forgets the epochs that began at the log's end and have no batch.
+    async fn drop_empty_epochs(&self, end: Offset) -> Result<(), LogError> {
+        let mut epochs = lock(&self.0.view).epochs.clone();
+        if epochs.truncate(end) {
+            replace(self.0.core.env.disk(), &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+            lock(&self.0.view).epochs = epochs;
+        }
+        Ok(())
     }
 
     /// Takes back, durably, that anything in the segment of `to` was proven: what is cut must not look like damage.
@@ -64,7 +78,6 @@ impl<E: Env> Log<E> {
         // Readers must not take what is cut for damage.
         let (kept, base) = {
             let mut view = lock(&self.0.view);
-            view.generation += 1;
             let kept: Vec<Summary> = view
                 .sealed
                 .iter()
@@ -73,6 +86,7 @@ impl<E: Env> Log<E> {
                 .filter(|summary| summary.base <= to)
                 .collect();
             let base = kept.last().map_or(to, |summary| summary.base);
+            view.forget_sealed(|segment| segment.summary.base > base);
             (kept, base)
         };
         let listing = Listing::read(disk, &self.0.dir).await?;
@@ -87,7 +101,7 @@ impl<E: Env> Log<E> {
         let active = match kept.last() {
             Some(last) => self.reopen(last, to, appender).await?,
             // The segments that held what is kept are lost.
-            None => self.begin_anew(to).await?,
+            None => begin_segment(core, self.0.id, &self.0.dir, to).await?,
         };
         let end = active.index.summary().end;
         disk.sync_dir(&self.0.dir).await?;
@@ -126,18 +140,6 @@ impl<E: Env> Log<E> {
         core.marks_moved();
         core.env.observe(&Event::Truncated { log: self.0.id, end });
         Ok(end)
-    }
-
-    /// Makes a segment at the log's new end, where there is none that could be cut.
-    async fn begin_anew(&self, to: Offset) -> io::Result<Active<FileOf<E>>> {
-        let core = &self.0.core;
-        let created = core.env.clock().wall();
-        let file = create(core.env.disk(), &self.0.dir.join(segment_name(to))).await?;
-        file.write_at(0, vec![SegmentHeader { log: self.0.id, base: to, created }.encode()]).await?;
-        file.sync_data().await?;
-        let index = IndexBuilder::new(to);
-        let window = Window::new(to, SEGMENT_HEADER_BYTES, core.options.verified_window_bytes_per_log);
-        Ok(Active { file, created, index, window })
     }
 
     /// Opens the segment that becomes the active one, and cuts it, durably.
