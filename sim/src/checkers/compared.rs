@@ -37,6 +37,9 @@ impl Compared {
 
     /// What an event says about a copy that was looked at.
     pub fn hear(&mut self, node: NodeId, event: &Event) {
+        if let Event::Restarted { log, .. } = event {
+            self.forget(node, *log);
+        }
         if let Event::Truncating { log, end }
         | Event::Truncated { log, end }
         | Event::Recovered { log, end, .. } = event

@@ -237,6 +237,7 @@ impl Ghost {
             | Event::Synced { log, .. }
             | Event::LogStart { log, .. }
             | Event::Truncating { log, .. }
+            | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Damaged { log, .. }
             | Event::Poisoned { log }

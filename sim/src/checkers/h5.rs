@@ -70,6 +70,10 @@ impl Checker for NothingTwice {
                 }
                 Ok(())
             }
+            Event::Restarted { log, .. } => {
+                self.logs.remove(&(seen.node, log));
+                Ok(())
+            }
             // A producer of which nothing stands in the log any more may be forgotten.
             Event::LogStart { log, start } => {
                 if let Some(known) = self.logs.get_mut(&(seen.node, log)) {

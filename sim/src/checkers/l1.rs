@@ -32,7 +32,9 @@ pub fn unsettled(ghost: &Ghost, now: Instant) -> Option<Violation> {
 fn controller(ghost: &Ghost, now: Instant) -> Option<String> {
     // A cluster that tells nothing of a quorum has none.
     let leader = ghost.quorum().leader?;
-    if !leader.runs {
+    // One that was restarted quickly may go on in its term without a word.
+    let runs = leader.runs || ghost.machine(leader.node).is_some_and(|machine| machine.running);
+    if !runs {
         return Some(format!("the controller of term {} is gone, and there is no other one", leader.term));
     }
     let since = now.since(leader.at);

@@ -91,6 +91,7 @@ impl Seen<'_> {
             | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
             | Event::Truncating { log, .. }
+            | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }

@@ -184,15 +184,18 @@ impl Replica {
                 self.floor = Some(end);
                 self.true_high_watermark = self.true_high_watermark.max(end);
             }
-            Event::LogStart { start, .. } => {
-                if self.end.is_some_and(|end| start > end) {
-                    // A follower that begins anew: everything went.
-                    self.end = Some(start);
-                    (self.held, self.counted) = (start, start);
-                }
-                self.move_start(now, start);
+            Event::LogStart { start, .. } => self.move_start(now, start),
+            Event::Truncating { end, .. } => {
+                // A batch that it falls into goes as a whole.
+                self.cutting = Some(self.batch_at(end).map_or(end, |(base, _)| base));
             }
-            Event::Truncating { end, .. } => self.cutting = Some(end),
+            Event::Restarted { start, .. } => {
+                self.move_start(now, start);
+                self.batches.clear();
+                (self.start, self.end, self.cutting) = (start, Some(start), None);
+                (self.held, self.counted, self.synced) = (start, start, start);
+                (self.high_watermark, self.floor) = (None, None);
+            }
             Event::Truncated { end, .. } => self.cut(now, end),
             Event::Leading { epoch, .. } => self.assume(Role::Leader { epoch }, replicated),
             Event::Following { epoch, .. } => self.assume(Role::Follower { epoch }, replicated),

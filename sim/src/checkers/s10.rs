@@ -42,7 +42,7 @@ impl Checker for Recovery {
                     Ok(())
                 }
             }
-            Event::Truncated { log, end } => {
+            Event::Truncated { log, end } | Event::Restarted { log, start: end } => {
                 self.proved(seen, log, end);
                 Ok(())
             }
@@ -60,7 +60,10 @@ impl Checker for Recovery {
                 let ever = self.ever_synced.get(&(seen.node, log)).copied().unwrap_or_default();
                 let checked = if seen.is_honest() {
                     let synced = seen.replica().synced;
-                    let least = seen.replica().cutting.map_or(synced, |to| to.min(synced));
+                    let cutting = seen.replica().cutting;
+                    let least = cutting.map_or(synced, |to| to.min(synced));
+                    // One that was to begin anew elsewhere may have done so.
+                    let ever = if cutting.is_some() && start == end { ever.max(end) } else { ever };
                     rules::recovered(least, ever, (end, proven)).and_then(|()| fold(seen, log, start, end))
                 } else {
                     Ok(())
@@ -158,6 +161,15 @@ mod tests {
         stage().truncating(5).crash().recovered(0, 10, 10).passes();
         let text = "ends at 0 after a restart, and was synced up to 5";
         stage().truncating(5).crash().recovered(0, 0, 0).finds("S10", text);
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_elsewhere_may_do_so_before_or_after_a_crash() {
+        stage().truncating(0).restarted(50).crash().recovered(50, 50, 50).passes();
+        stage().truncating(0).crash().recovered(50, 50, 50).passes();
+        stage().truncating(0).crash().recovered(0, 10, 10).passes();
+        let text = "ends at 0 after a restart, and was synced up to 50";
+        stage().truncating(0).restarted(50).crash().recovered(0, 0, 0).finds("S10", text);
     }
 
     #[test]

@@ -130,10 +130,12 @@ impl Acknowledgements {
                 let Some(node) = seen.ghost.node_of(voter) else { return false };
                 // A snapshot may stand for it.
                 let purged = seen.ghost.replica(node, METADATA_LOG).is_some_and(|copy| copy.start > base);
-                let disk = seen.disks.get(&node);
+                // Each voter writes it down with a time of its own.
+                let own = seen.ghost.replica(node, METADATA_LOG).and_then(|copy| copy.batches.get(&base));
+                let own = own.filter(|own| own.epoch == batch.epoch).zip(seen.disks.get(&node));
                 purged
-                    || disk.is_some_and(|disk| {
-                        durable::holds(disk, METADATA_LOG, base, batch.last, batch.checksum)
+                    || own.is_some_and(|(own, disk)| {
+                        durable::holds(disk, METADATA_LOG, base, own.last, own.checksum)
                     })
             });
             let (count, all) = (holders.count(), voters.len());
@@ -157,7 +159,10 @@ impl Checker for Acknowledgements {
             Event::Synced { end, .. } => check(!seen.replica().poisoned, "S14", || {
                 format!("a log that had failed reports itself synced up to {end}")
             }),
-            Event::Truncating { log, .. } | Event::Truncated { log, .. } | Event::Recovered { log, .. } => {
+            Event::Truncating { log, .. }
+            | Event::Truncated { log, .. }
+            | Event::Restarted { log, .. }
+            | Event::Recovered { log, .. } => {
                 self.scans.remove(&(seen.node, log));
                 Ok(())
             }

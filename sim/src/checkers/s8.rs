@@ -1,8 +1,8 @@
 //! S8: log start <= high watermark <= end; a high watermark never falls within its epoch, log start and synced end
 //! never fall while a node runs, truncation aside.
 //!
-//! A replica that has not told a high watermark since it started may have its log start moved up to the largest one that
-//! any other told. A follower whose leader removed everything that it could go on with begins anew at a later start.
+//! A replica that has not told a high watermark since it started, or follows, may have its log start moved up to the
+//! largest one that any replica told. One that begins anew may do so anywhere.
 //!
 //! Source: the promise in durability.md (S8); Kafka's KAFKA-5634 (retention beyond the high watermark) broke it.
 
@@ -47,8 +47,7 @@ fn start_moved(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
     rules::start_moved(replica.start, to)?;
     let committed =
         seen.log().and_then(|log| seen.ghost.committed(log)).map_or(Offset::ZERO, |known| known.end);
-    let anew = matches!(replica.role, Some(Role::Follower { .. })) && to <= committed;
-    let end = if anew { to } else { replica.end.unwrap_or(to) };
+    let end = replica.end.unwrap_or(to);
     check(to <= end, "S8", || format!("the log start moved to {to}, beyond the log's end {end}"))?;
     // The brokers' own logs have no watermark that they would tell of.
     if !seen.is_topic() {
@@ -58,7 +57,7 @@ fn start_moved(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
     let bound = match replica.floor {
         None if replicated => committed,
         // What a follower knows of its leader's may be late.
-        Some(_) if anew => committed,
+        Some(_) if matches!(replica.role, Some(Role::Follower { .. })) => committed,
         known => known.unwrap_or_default(),
     };
     check(to <= bound, "S8", || {
@@ -72,7 +71,8 @@ fn recovered(seen: &Seen<'_>, start: Offset, end: Offset) -> Result<(), Violatio
     check(start <= end, "S8", || format!("the log starts at {start} and ends at {end}"))?;
     let replica = seen.replica();
     // A log start is durable before it is told.
-    check(!seen.is_honest() || start >= replica.start, "S8", || {
+    let anew = replica.cutting.is_some() && start == end;
+    check(!seen.is_honest() || anew || start >= replica.start, "S8", || {
         let told = replica.removals.last().map(|removal| clock(removal.at)).unwrap_or_default();
         format!(
             "the log starts at {start} after a restart; records before {} were gone at {told}",
@@ -148,7 +148,16 @@ mod tests {
     fn a_follower_may_begin_anew_where_its_leader_begins() {
         let mut stage = Stage::new(Bounds);
         stage.partition(0, 1, &[0, 1], &[0, 1], &[]).leads(1).append(0, 9).append(10, 19).watermark(20);
-        stage.log_start(15).on(1).follows(1).append(0, 4).watermark(5).log_start(15).append(15, 19).passes();
+        stage
+            .log_start(15)
+            .on(1)
+            .follows(1)
+            .append(0, 4)
+            .watermark(5)
+            .truncating(0)
+            .restarted(15)
+            .append(15, 19);
+        stage.watermark(20).log_start(18).passes();
         stage.on(0).log_start(21).finds("S8", "beyond the log's end 20");
         let mut stage = Stage::new(Bounds);
         stage.partition(0, 1, &[0, 1], &[0, 1], &[]).on(1).follows(1).append(0, 9).log_start(5);

@@ -21,7 +21,7 @@ pub use nodes::{Nodes, Tally};
 pub use outcome::{Options, Outcome};
 
 pub(crate) use clients::{Machine, Shared};
-pub(crate) use nodes::{PORT, config, host, terms};
+pub(crate) use nodes::{PORT, config, host, ids, terms};
 pub(crate) use phases::beside;
 pub(crate) use workload::create_all;
 
@@ -60,9 +60,9 @@ fn regime(scenario: &Scenario) -> Regime {
 
 impl<'a> World<'a> {
     fn new(simulation: &'a Simulation, scenario: &'a Scenario) -> Result<Self, String> {
-        nodes::config(highwater_types::BrokerId(1), &scenario.cluster)?;
+        nodes::ids(&scenario.cluster).try_for_each(|id| nodes::config(id, &scenario.cluster).map(drop))?;
         let cluster = scenario.cluster.clone();
-        let nodes = Nodes::new(simulation, cluster.brokers, move |id| {
+        let nodes = Nodes::new(simulation, &scenario.cluster, move |id| {
             nodes::config(id, &cluster).expect("the configuration was taken before")
         });
         let shared = Shared::new(
@@ -70,6 +70,7 @@ impl<'a> World<'a> {
             scenario.topics.clone(),
             nodes.bootstrap(),
             regime(scenario) == Regime::Unlimited,
+            scenario.cluster.nodes() == 1,
         );
         let machine =
             |name: &str| Machine { env: nodes.add_client(simulation, name), shared: Arc::clone(&shared) };
@@ -112,7 +113,7 @@ impl<'a> World<'a> {
 
 /// Lets nodes and checkers hear of everything.
 pub(crate) fn listen(simulation: &Simulation, nodes: &Nodes, checkers: &Arc<Mutex<Checkers>>) {
-    for node in nodes.brokers() {
+    for node in nodes.all() {
         if let Some(id) = nodes.id(node) {
             lock(checkers).add_broker(node, id, simulation.disk(node));
         }

@@ -1,26 +1,28 @@
-//! The nodes of a run: brokers with disks, which crash and come back, and the machines of their clients.
+//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their clients.
 //!
-//! A broker runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
+//! A node runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
 //! machine dies, and leaves word of how that ended. [`Nodes::supervise`] is what stands around such a process in
 //! production: an init system that starts it again when its start failed, and an operator who restarts it a while
 //! after one of its logs failed, since such a log comes back in no other way.
 
-use crate::checkers::{Stop, Terms};
+mod settings;
+mod told;
+
+pub(crate) use settings::{PORT, config, host, ids, terms};
+
+use crate::checkers::Stop;
 use crate::disk::PowerRates;
 use crate::executor::{NodeId, SimEnv, Simulation};
 use highwater_broker::{BrokerConfig, Node};
 use highwater_env::{Env, Event};
-use highwater_faults::{Churn, ClusterSpec, TopicSpec};
-use highwater_log::Durability;
+use highwater_faults::ClusterSpec;
 use highwater_types::{BrokerId, Instant, TopicId};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use told::Told;
 
-/// The port of every broker; its host name is `broker-N`.
-pub(crate) const PORT: u16 = 9092;
 /// Where every broker keeps its data.
 pub(crate) const DATA_DIR: &str = "/data";
 /// How often the supervisor looks.
@@ -51,9 +53,13 @@ type OnEnd = Box<dyn FnMut(NodeId, Stop) + Send>;
 type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
 type OnClientStart = Arc<dyn Fn(&Simulation, NodeId) + Send + Sync>;
 
-/// A broker.
+/// A broker, or a controller alone.
 struct Broker {
     id: BrokerId,
+    /// Its name for reports, such as "broker 1".
+    name: String,
+    /// Where clients find it, if it is a broker.
+    address: Option<String>,
     process: Process,
     /// Which process it is: word of an older one counts for nothing.
     run: u64,
@@ -89,7 +95,7 @@ struct Inner {
     /// What reports call clients that have a name of their own.
     client_names: BTreeMap<NodeId, String>,
     config: Box<dyn Fn(BrokerId) -> BrokerConfig + Send>,
-    topics: BTreeMap<String, TopicId>,
+    told: Told,
     tally: Tally,
     /// How long it takes an operator to restart a node one of whose logs has failed.
     repair_after: Duration,
@@ -102,52 +108,20 @@ struct Inner {
 #[derive(Clone)]
 pub struct Nodes(Arc<Mutex<Inner>>);
 
-/// The configuration of a broker.
-pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig, String> {
-    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
-    let mut config = BrokerConfig::new(id, DATA_DIR, address);
-    config.listeners[0].advertised_host = Some(host(id));
-    config.durability = match cluster.durability.as_str() {
-        "sync" => Durability::Sync,
-        "replicated" => Durability::Replicated,
-        other => return Err(format!("{other:?} is no durability: sync or replicated is expected")),
-    };
-    for (name, value) in &cluster.settings {
-        config.settings.set(name, value.clone()).map_err(|error| error.to_string())?;
-    }
-    Ok(config)
-}
-
-/// What brokers of a scenario promise. Of a configuration that is changed, the least that it may be counts.
-pub(crate) fn terms(cluster: &ClusterSpec, topics: &[TopicSpec], churn: &Churn) -> Terms {
-    const LEAST: &str = "min.insync.replicas";
-    let number = |text: &String| text.trim().parse::<usize>().ok();
-    let altered = churn.alter.get(LEAST).into_iter().flatten().filter_map(number).min();
-    let min_insync = cluster.settings.get(LEAST).and_then(number);
-    let of = |topic: &TopicSpec| {
-        let usual = if topic.replicas >= 3 { 2 } else { 1 };
-        let set = topic.configs.get(LEAST).and_then(number).or(min_insync).unwrap_or(usual);
-        (topic.name.clone(), altered.map_or(set, |altered| altered.min(set)))
-    };
-    Terms { durable: cluster.durability != "replicated", min_insync, topics: topics.iter().map(of).collect() }
-}
-
-/// The host name of a broker.
-pub(crate) fn host(id: BrokerId) -> String {
-    format!("broker-{id}")
-}
-
 impl Nodes {
-    /// Makes the machines of so many brokers. None runs yet.
+    /// Makes the machines of a cluster. No node runs yet.
     pub fn new(
         simulation: &Simulation,
-        brokers: u32,
+        cluster: &ClusterSpec,
         config: impl Fn(BrokerId) -> BrokerConfig + Send + 'static,
     ) -> Self {
-        let brokers = (1..=brokers).map(|number| {
-            let id = BrokerId(i32::try_from(number).unwrap_or(i32::MAX));
+        let brokers = ids(cluster).map(|id| {
+            let host = host(id, cluster);
+            let is_broker = settings::is_broker(id, cluster);
             let broker = Broker {
                 id,
+                name: host.replace('-', " "),
+                address: is_broker.then(|| format!("{host}:{PORT}")),
                 process: Process::Gone,
                 run: 0,
                 wanted: false,
@@ -157,14 +131,14 @@ impl Nodes {
                 wall_ahead_ms: 0,
                 steady_ahead_ms: 0,
             };
-            (simulation.node(&host(id)).node(), broker)
+            (simulation.node(&host).node(), broker)
         });
         let inner = Inner {
             brokers: brokers.collect(),
             clients: Vec::new(),
             client_names: BTreeMap::new(),
             config: Box::new(config),
-            topics: BTreeMap::new(),
+            told: Told::default(),
             tally: Tally::default(),
             repair_after: Duration::from_secs(2),
             on_end: Box::new(|_, _| {}),
@@ -218,9 +192,28 @@ impl Nodes {
         self.lock().client_names.get(&node).cloned()
     }
 
+    /// The machines of all nodes: brokers first, and then those that are controllers alone.
+    pub fn all(&self) -> Vec<NodeId> {
+        self.lock().brokers.keys().copied().collect()
+    }
+
     /// The brokers' machines.
     pub fn brokers(&self) -> Vec<NodeId> {
-        self.lock().brokers.keys().copied().collect()
+        let inner = self.lock();
+        let brokers = inner.brokers.iter().filter(|(_, broker)| broker.address.is_some());
+        brokers.map(|(&node, _)| node).collect()
+    }
+
+    /// The machines of those that are controllers alone.
+    pub fn controllers(&self) -> Vec<NodeId> {
+        let inner = self.lock();
+        let controllers = inner.brokers.iter().filter(|(_, broker)| broker.address.is_none());
+        controllers.map(|(&node, _)| node).collect()
+    }
+
+    /// What reports call a node.
+    pub fn name(&self, node: NodeId) -> Option<String> {
+        self.lock().brokers.get(&node).map(|broker| broker.name.clone())
     }
 
     /// Which broker is on a machine.
@@ -235,7 +228,7 @@ impl Nodes {
 
     /// Where clients find the brokers.
     pub fn bootstrap(&self) -> Vec<String> {
-        self.lock().brokers.values().map(|broker| format!("{}:{PORT}", host(broker.id))).collect()
+        self.lock().brokers.values().filter_map(|broker| broker.address.clone()).collect()
     }
 
     /// Whether the broker serves.
@@ -254,31 +247,52 @@ impl Nodes {
         self.lock().tally
     }
 
+    /// Whether every node serves, every partition is led and every replica is in sync.
+    pub fn is_whole(&self) -> bool {
+        self.all_well() && self.lock().told.is_whole()
+    }
+
+    fn node_of(inner: &Inner, id: BrokerId) -> Option<NodeId> {
+        inner.brokers.iter().find(|(_, broker)| broker.id == id).map(|(&node, _)| node)
+    }
+
     /// Who leads a partition; with one broker it is that one.
-    pub fn leader(&self, topic: &str, _partition: i32) -> Option<NodeId> {
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         let inner = self.lock();
-        inner.topics.get(topic)?;
-        inner.brokers.keys().next().copied()
+        inner.told.topic(topic)?;
+        match inner.told.partition(topic, partition) {
+            Some(known) => Self::node_of(&inner, known.leader?),
+            None if inner.brokers.len() == 1 => inner.brokers.keys().next().copied(),
+            None => None,
+        }
+    }
+
+    /// The replicas of a partition that do not lead it.
+    pub fn followers(&self, topic: &str, partition: i32) -> Vec<NodeId> {
+        let inner = self.lock();
+        let Some(known) = inner.told.partition(topic, partition) else { return Vec::new() };
+        let others = known.replicas.iter().filter(|&&replica| Some(replica) != known.leader);
+        others.filter_map(|&replica| Self::node_of(&inner, replica)).collect()
+    }
+
+    /// The active controller; with one node it is that one.
+    pub fn controller(&self) -> Option<NodeId> {
+        let inner = self.lock();
+        let alone = inner.brokers.keys().next().copied().filter(|_| inner.brokers.len() == 1);
+        inner.told.controller().or(alone)
     }
 
     /// The id of a topic that was created.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
-        self.lock().topics.get(topic).copied()
+        self.lock().told.topic(topic)
     }
 
     /// Takes in an event of a node.
     pub(crate) fn hear(&self, node: NodeId, now: Instant, event: &Event) {
-        match event {
-            Event::TopicCreated { topic, name } => {
-                self.lock().topics.insert(name.clone(), *topic);
-            }
-            Event::TopicDeleted { topic } => self.lock().topics.retain(|_, id| id != topic),
-            Event::Poisoned { .. } => {
-                if let Some(broker) = self.lock().brokers.get_mut(&node) {
-                    broker.poisoned_at.get_or_insert(Duration::from_nanos(now.0));
-                }
-            }
-            _ => {}
+        let mut inner = self.lock();
+        inner.told.hear(node, event);
+        if let (Event::Poisoned { .. }, Some(broker)) = (event, inner.brokers.get_mut(&node)) {
+            broker.poisoned_at.get_or_insert(Duration::from_nanos(now.0));
         }
     }
 
@@ -428,7 +442,7 @@ impl Nodes {
     /// Starts again what ended without being asked to, and restarts what has a failed log. Never ends.
     pub async fn supervise(&self, simulation: &Simulation) {
         loop {
-            for node in self.brokers() {
+            for node in self.all() {
                 self.look_after(simulation, node);
             }
             simulation.sleep(ROUND).await;

@@ -223,6 +223,10 @@ impl Stage {
         self.tell(Event::Truncating { log: LOG, end: Offset(end) })
     }
 
+    pub fn restarted(&mut self, start: i64) -> &mut Self {
+        self.tell(Event::Restarted { log: LOG, start: Offset(start) })
+    }
+
     pub fn recovered(&mut self, start: i64, end: i64, proven: i64) -> &mut Self {
         let (start, end, proven) = (Offset(start), Offset(end), Offset(proven));
         self.tell(Event::Recovered { log: LOG, start, end, proven, cut_bytes: 0 })
