@@ -1,43 +1,58 @@
-//! The cluster's metadata on this node: decisions are made, committed and carried out here, one after another.
+//! The cluster's metadata on this node.
 //!
-//! A change goes through these steps, under one lock:
+//! The metadata is what the quorum has committed (`state.rs`). A change goes through these steps:
 //!
-//! 1. A decision looks at the present state and gives records.
-//! 2. The records are applied to a copy of the state: what would contradict it never reaches the disk.
-//! 3. The logs of new partitions are made, durably.
-//! 4. The records are appended to the metadata log as one batch, and synced. From here on the change is a fact.
-//! 5. Configurations go to the logs, the new state is published for requests to see, and the logs of deleted topics
-//!    are deleted.
+//! 1. On the active controller, one change at a time: a decision looks at the committed state and gives records
+//!    (`lead.rs`).
+//! 2. The records are proposed to the quorum as one command, in the term that the decision was made in. When a quorum
+//!    holds them on disk they are a fact.
+//! 3. Every node applies the command to its image, in order.
+//! 4. Every node carries out what concerns it, behind the commit: logs of new partitions are made, configurations go
+//!    to logs, the new state is published for requests to see, and logs of deleted topics are deleted
+//!    (`carry_out.rs`).
 //!
-//! Logs are made before the record that tells of them, so that at every start each partition has its log: one that is
-//! missing was lost, and is reported instead of replaced by an empty one in silence. A log without a partition is what
-//! a crash between 3 and 4 leaves.
+//! A node registers with the active controller before it carries anything out, and tells it that it is alive
+//! (`lifecycle.rs`). Requests of clients that only the active controller can decide are sent on to it (`calls.rs`).
 //!
-//! With one node a record is committed when this node's disk holds it. A quorum will replace step 4 and nothing else.
+//! A node alone is a quorum of one: it goes the same way.
 
+mod calls;
+mod carry_out;
+mod command;
+mod found;
+mod lead;
+mod lifecycle;
 mod logs;
-mod replay;
+mod missing;
+mod seen;
+mod state;
+mod transport;
 
+pub(crate) use calls::Forward;
+pub(crate) use lifecycle::{Addresses, Readiness, start as start_lifecycle};
+
+use crate::config::BrokerConfig;
 use crate::directory::Directory;
-use highwater_env::{Env, Event, Purpose, Rng};
-use highwater_log::{AppendError, Log, LogError, ReadError, Store};
-use highwater_metadata::configs::ConfigView;
-use highwater_metadata::controller::{self, Decision, NewTopic, ProducerIdBlock};
-use highwater_metadata::{
-    ApplyError, BrokerRecord, Change, Endpoint, FrameError, Image, METADATA_LOG, MetadataRecord, Refusal,
-    RefusalCode, encode,
-};
-use highwater_records::{Batch, BatchBuilder, BatchError, Codec};
-use highwater_types::{BrokerId, ClusterId, LeaderEpoch, LogId, Offset, TopicId, Uuid, mutant};
+use crate::internal::Peers;
+use crate::internal::message::Hello;
+use crate::latch::Latch;
+use crate::signal::Signal;
+use highwater_env::{Env, Purpose, Rng};
+use highwater_log::{CleanupPolicy, Log, LogConfig, LogError, RecoveryReport, Store};
+use highwater_metadata::configs::{BrokerSettings, ConfigView};
+use highwater_metadata::{Image, METADATA_LOG, Refusal};
+use highwater_quorum::{Quorum, QuorumError, QuorumOptions};
+use highwater_types::{BrokerEpoch, BrokerId, ClusterId, LogId, TopicId, Uuid};
 use rand::Rng as _;
+use seen::Seen;
+use state::{Committed, MetadataMachine};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use std::time::Duration;
+use transport::PeerTransport;
 
-/// The largest batch of metadata records, which is the largest change.
-const MAX_BATCH_BYTES: usize = 16 << 20;
-
-/// The epoch that metadata is appended with as long as there is no quorum to elect anyone.
-const METADATA_EPOCH: LeaderEpoch = LeaderEpoch(0);
+/// Where the quorum keeps its vote and snapshots, within the data directory.
+const QUORUM_DIR: &str = "quorum";
 
 /// Why the metadata of a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,56 +64,48 @@ pub enum ClusterError {
          restore {METADATA_LOG} in it, or name an empty data directory"
     )]
     MetadataLost,
-    /// The metadata log does not hold all its records.
-    #[error("the metadata log has no record at offset {0}: restore {METADATA_LOG} in the data directory")]
-    MetadataCut(Offset),
-    /// A part of the metadata log cannot be read.
-    #[error("the metadata log cannot be read: {0}")]
-    Read(#[from] ReadError),
-    /// A part of the metadata log is not what was written.
-    #[error("the metadata log holds a batch that cannot be read: {0}")]
-    Batch(#[from] BatchError),
-    /// A record cannot be understood.
-    #[error("the metadata log holds a record that cannot be used: {0}")]
-    Frame(#[from] FrameError),
-    /// A record contradicts those before it.
-    #[error("the metadata log contradicts itself: {0}")]
-    Apply(#[from] ApplyError),
-    /// A record of the metadata log has no value.
-    #[error("the metadata log holds a record without a value, at offset {0}")]
-    Empty(Offset),
-    /// The data directory and the metadata in it name different clusters.
-    #[error("the data directory belongs to cluster {disk}, and the metadata in it to cluster {metadata}")]
-    OtherCluster {
-        /// What the directory says.
-        disk: ClusterId,
-        /// What the metadata says.
-        metadata: ClusterId,
-    },
-    /// A log could not be made.
+    /// The quorum's files cannot be used.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// The mark of what was carried out cannot be read.
+    #[error("the mark of what this node has seen of the metadata cannot be read: {0}")]
+    Seen(io::Error),
+    /// The metadata log could not be made.
     #[error("cannot make log {0}: {1}")]
     Create(LogId, LogError),
-    /// The first records could not be written.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
+    /// The configuration of the cluster contradicts itself.
+    #[error("{0}")]
+    Config(String),
+    /// The node was refused by the cluster.
+    #[error("the cluster refuses this node: {0}")]
+    Refused(String),
+    /// The metadata cannot be followed.
+    #[error("the metadata log holds what this program cannot use: {0}")]
+    Unusable(String),
+    /// The quorum's member on this node has stopped.
+    #[error("the metadata quorum failed on this node, which takes no part in it before it is restarted: {0}")]
+    QuorumFailed(String),
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopped,
 }
 
 /// Why a change was not made, or why it is not known whether it was.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The logs of new partitions could not be made. Nothing has changed.
-    #[error("cannot make the log of a new partition: {0}")]
-    Create(LogError),
-    /// The change could not be appended to the metadata log.
-    #[error("cannot write to the metadata log: {0}")]
-    Append(AppendError),
-    /// The change was appended and could not be made durable: a restart decides.
-    #[error("cannot sync the metadata log: {0}")]
-    Sync(LogError),
+    /// Another node is the active controller, or none is.
+    #[error("this node is not the active controller")]
+    NotController,
+    /// Nobody knows yet whether the change will be made.
+    #[error("the metadata quorum did not commit the change in time: it may be made yet")]
+    Open,
+    /// The quorum's storage on this node failed.
+    #[error("the metadata quorum failed on this node: {0}")]
+    Failed(String),
     /// A decision contradicts the state it was made from.
     #[error("a change of the metadata contradicts its state: {0}")]
-    Apply(ApplyError),
+    Contradiction(String),
     /// A change that no client asked for was refused.
     #[error("{0}")]
     Refused(Refusal),
@@ -110,129 +117,111 @@ pub enum CommitError {
 /// The cluster's metadata on this node. A cheap handle.
 pub(crate) struct Cluster<E: Env>(Arc<Inner<E>>);
 
+impl<E: Env> Clone for Cluster<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 struct Inner<E: Env> {
     env: E,
     node: BrokerId,
+    config: BrokerConfig,
+    settings: BrokerSettings,
     store: Store<E>,
-    log: Log<E>,
+    quorum: Quorum<E>,
+    peers: Arc<Peers<E>>,
+    committed: Arc<Committed>,
+    /// Up to where the committed metadata was carried out here.
+    carried: Signal,
+    seen: Seen<E>,
+    wanted: Mutex<logs::Wanted>,
     directory: Arc<Directory<E>>,
     ids: Mutex<Rng>,
-    /// Held from a decision until it is carried out.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The incarnation of this broker; 0 before it is registered.
+    registered: Signal,
+    /// Held from a decision until it is committed.
+    turn: tokio::sync::Mutex<Option<lead::Lead>>,
+    stop: Arc<Latch>,
 }
 
 impl<E: Env> Cluster<E> {
-    /// Reads the metadata of the store, brings the store's logs in line with it, publishes it, and registers this node
-    /// with its endpoints. A new store becomes a new cluster.
+    /// Opens the quorum's part of the store. Nothing is served and nobody is known before the lifecycle has run.
     pub(crate) async fn open(
         env: E,
         store: Store<E>,
         directory: Arc<Directory<E>>,
-        node: BrokerId,
-        endpoints: Vec<Endpoint>,
+        config: BrokerConfig,
+        settings: BrokerSettings,
+        recovery: &[RecoveryReport],
+        stop: Arc<Latch>,
     ) -> Result<Self, ClusterError> {
-        let log = replay::metadata_log(&store).await?;
-        let replayed = replay::replay(&log).await?;
-        let (disk, image) = (store.cluster_id(), Arc::new(replayed.image));
-        match image.cluster_id() {
-            Some(metadata) if metadata != disk => return Err(ClusterError::OtherCluster { disk, metadata }),
-            None if store.logs().len() > 1 => return Err(ClusterError::MetadataLost),
-            _ => {}
-        }
-        let ids = Mutex::new(env.entropy(Purpose::Ids));
-        let turn = Arc::new(tokio::sync::Mutex::new(()));
-        let cluster = Self(Arc::new(Inner { env, node, store, log, directory, ids, turn }));
-        cluster.0.reconcile(&image, &replayed.removed).await;
-        cluster.0.directory.publish(image, &cluster.0.store);
-        let broker = BrokerRecord { id: node, endpoints, rack: None, fenced: false };
-        let first_records = |view: &ConfigView<'_>| Decision::<()> {
-            records: [
-                controller::bootstrap(view.image, disk),
-                controller::register_broker(view.image, broker),
-            ]
-            .concat(),
-            answers: Vec::new(),
+        let node = config.node_id;
+        config.check_cluster().map_err(ClusterError::Config)?;
+        let (cluster, disk) = (store.cluster_id(), store.disk_id());
+        let peers = Arc::new(Peers::new(env.clone(), move || Hello::new(cluster, node.0, disk, false)));
+        let committed = Committed::new();
+        let options = QuorumOptions {
+            recovered: recovery.iter().find(|report| report.log == METADATA_LOG).cloned(),
+            election_timeout: millis(settings.controller_quorum_election_timeout_ms.into()),
+            ..QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR))
         };
-        cluster.change(first_records).await?;
-        Ok(cluster)
+        let seen = Seen::open(env.clone(), &config.data_dir).await.map_err(ClusterError::Seen)?;
+        let log = metadata_log(&store, seen.mark().await.is_some()).await?;
+        let transport = Arc::new(PeerTransport::new(Arc::clone(&peers), &config.voters));
+        let machine = Box::new(MetadataMachine::new(env.clone(), Arc::clone(&committed)));
+        let quorum = Quorum::open(env.clone(), log, options, transport, machine).await?;
+        Ok(Self(Arc::new(Inner {
+            ids: Mutex::new(env.entropy(Purpose::Ids)),
+            env,
+            node,
+            config,
+            settings,
+            store,
+            quorum,
+            peers,
+            committed,
+            carried: Signal::default(),
+            seen,
+            wanted: Mutex::default(),
+            directory,
+            registered: Signal::default(),
+            turn: tokio::sync::Mutex::new(None),
+            stop,
+        })))
     }
 
-    /// Takes a block of producer ids for this node.
-    pub(crate) async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, CommitError> {
-        let node = self.0.node;
-        let mut answers = self.change(|view| controller::allocate_producer_ids(view.image, node)).await?;
-        answers.pop().expect("one answer").map_err(CommitError::Refused)
+    /// The quorum.
+    pub(crate) fn quorum(&self) -> &Quorum<E> {
+        &self.0.quorum
     }
 
-    /// Creates topics with the defaults for everything. Those that cannot be created are not.
-    pub(crate) async fn create_missing_topics(&self, names: Vec<String>) {
-        let topics: Vec<NewTopic> = names
-            .into_iter()
-            .map(|name| NewTopic { name, partitions: -1, replication_factor: -1, ..NewTopic::default() })
-            .collect();
-        let draw_id = || self.draw_topic_id();
-        match self.change(|view| controller::create_topics(view, &topics, false, draw_id)).await {
-            Ok(answers) => {
-                let refused = topics.iter().zip(answers).filter_map(|(topic, it)| Some((topic, it.err()?)));
-                for (topic, refusal) in refused {
-                    // Another request may have been faster.
-                    tracing::debug!(topic = %topic.name, %refusal, "a topic was not created");
-                }
-            }
-            Err(error) => tracing::error!(%error, "topics that clients asked for could not be created"),
+    /// Which node is the active controller, as far as this one knows.
+    pub(crate) fn controller(&self) -> Option<BrokerId> {
+        self.0.quorum.leadership().leader
+    }
+
+    /// The incarnation of this broker.
+    pub(crate) fn broker_epoch(&self) -> BrokerEpoch {
+        match self.0.registered.value() {
+            0 => BrokerEpoch::NONE,
+            epoch => BrokerEpoch(i64::try_from(epoch).unwrap_or(i64::MAX)),
         }
     }
 
-    /// Makes a decision and carries it out. The answers are true when this returns, and stay so whatever fails.
-    ///
-    /// A change that was begun runs to its end even if the caller goes away.
-    pub(crate) async fn change<T>(
-        &self,
-        decide: impl FnOnce(&ConfigView<'_>) -> Decision<T>,
-    ) -> Result<Vec<Result<T, Refusal>>, CommitError> {
-        let turn = Arc::clone(&self.0.turn).lock_owned().await;
-        let image = Arc::clone(&self.0.directory.load().image);
-        let decision = decide(&self.0.view(&image));
-        match batch(&decision.records, &self.0.env) {
-            Ok(None) => Ok(decision.answers),
-            Ok(Some(batch)) => {
-                self.carry_out(turn, image, decision.records, batch).await?;
-                Ok(decision.answers)
-            }
-            Err(TooLarge) => {
-                let message = "The request would change too much at once: split it into several";
-                let refusal = Refusal::new(RefusalCode::PolicyViolation, message);
-                Ok(decision.answers.into_iter().map(|answer| answer.and(Err(refusal.clone()))).collect())
-            }
-        }
+    /// Up to where this node has applied the metadata log.
+    pub(crate) fn committed_index(&self) -> u64 {
+        self.0.committed.applied.value()
     }
 
     /// A random topic id.
     pub(crate) fn draw_topic_id(&self) -> TopicId {
-        let mut ids = self.0.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        TopicId(Uuid::from_random(u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64())))
+        TopicId(self.0.draw_id())
     }
 
-    /// Runs steps 2 to 5 in a task of their own: half of them would leave the state behind the log.
-    async fn carry_out(
-        &self,
-        turn: OwnedMutexGuard<()>,
-        image: Arc<Image>,
-        records: Vec<MetadataRecord>,
-        batch: Batch,
-    ) -> Result<(), CommitError> {
-        let (done, outcome) = oneshot::channel();
-        let inner = Arc::clone(&self.0);
-        self.0
-            .env
-            .spawn("metadata-commit", async move {
-                let result = inner.carry_out(&image, &records, &batch).await;
-                drop(turn);
-                // The caller may be gone.
-                let _ = done.send(result);
-            })
-            .detach();
-        outcome.await.unwrap_or(Err(CommitError::Stopped))
+    /// Stops taking part in the quorum.
+    pub(crate) async fn close(&self) {
+        self.0.quorum.shutdown().await;
     }
 }
 
@@ -241,76 +230,41 @@ impl<E: Env> Inner<E> {
         ConfigView { image, statics: self.directory.statics(), broker: self.node }
     }
 
-    async fn carry_out(
-        self: &Arc<Self>,
-        image: &Image,
-        records: &[MetadataRecord],
-        batch: &Batch,
-    ) -> Result<(), CommitError> {
-        let mut next = image.clone();
-        let changes = next.apply_all(records).map_err(CommitError::Apply)?;
-        let next = Arc::new(next);
-        let created = self.create_logs(&next, &changes).await.map_err(CommitError::Create)?;
-        let now = self.env.clock().wall();
-        let appended = match self.log.append(batch, METADATA_EPOCH, now).await {
-            Ok(appended) => appended,
-            Err(error) => {
-                // These leave the log as it was; after others nobody knows, and a restart looks.
-                if matches!(error, AppendError::StorageFull | AppendError::Io(_)) {
-                    self.remove_logs(created).await;
-                }
-                return Err(CommitError::Append(error));
-            }
-        };
-        if !mutant!("ctrl-ack-unsynced") {
-            self.log.wait_synced(appended.end_offset).await.map_err(CommitError::Sync)?;
-        }
-        self.configure_logs(&next, &changes).await;
-        self.directory.publish(Arc::clone(&next), &self.store);
-        for change in &changes {
-            self.tell(&next, change);
-        }
-        let gone = changes.iter().filter_map(|change| match change {
-            Change::TopicDeleted(topic) => Some(topic.logs()),
-            _ => None,
-        });
-        self.remove_logs(gone.flatten().collect()).await;
-        Ok(())
+    fn draw_id(&self) -> Uuid {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::from_random(u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64()))
     }
 
-    fn tell(&self, image: &Image, change: &Change) {
-        match change {
-            Change::TopicCreated(id) => {
-                if let Some(topic) = image.topic_by_id(*id) {
-                    let name = topic.name().to_owned();
-                    tracing::info!(topic = %name, %id, partitions = topic.partitions().len(), "topic created");
-                    self.env.observe(&Event::TopicCreated { topic: *id, name });
-                }
-            }
-            Change::TopicDeleted(topic) => {
-                tracing::info!(topic = %topic.name(), id = %topic.id(), "topic deleted");
-                self.env.observe(&Event::TopicDeleted { topic: topic.id() });
-            }
-            _ => {}
-        }
+    fn cluster_id(&self) -> ClusterId {
+        self.store.cluster_id()
     }
 }
 
-/// More records than fit into one batch.
-struct TooLarge;
+/// The log of the quorum's entries, made if the store is new.
+async fn metadata_log<E: Env>(store: &Store<E>, was_in_cluster: bool) -> Result<Log<E>, ClusterError> {
+    if let Some(log) = store.log(METADATA_LOG) {
+        log.set_config(metadata_config()).await;
+        return Ok(log);
+    }
+    if was_in_cluster || !store.logs().is_empty() {
+        return Err(ClusterError::MetadataLost);
+    }
+    let made = store.create_log(METADATA_LOG, metadata_config()).await;
+    made.map_err(|error| ClusterError::Create(METADATA_LOG, error))
+}
 
-/// The records as one batch, if there are any.
-fn batch<E: Env>(records: &[MetadataRecord], env: &E) -> Result<Option<Batch>, TooLarge> {
-    let now = env.clock().wall();
-    let mut builder = BatchBuilder::new(Codec::None, MAX_BATCH_BYTES);
-    for record in records {
-        let frame = encode(record).map_err(|_| TooLarge)?;
-        if !builder.try_push(now, None, Some(&frame), &[]) {
-            return Err(TooLarge);
-        }
+/// The quorum alone decides what leaves its log.
+fn metadata_config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 64 << 20,
+        retention_ms: None,
+        retention_bytes: None,
+        cleanup: CleanupPolicy { delete: false, compact: false },
+        max_message_bytes: 32 << 20,
+        ..LogConfig::default()
     }
-    if builder.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Batch::check(builder.build()).expect("a batch that was just built is a good one")))
+}
+
+fn millis(value: i64) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }

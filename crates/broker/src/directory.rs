@@ -87,7 +87,13 @@ impl<E: Env> Directory<E> {
         for metadata in image.topics() {
             let known = last.topic_by_id(metadata.id());
             let topic = match known {
-                Some(known) if same_defaults && Arc::ptr_eq(&known.metadata, metadata) => Arc::clone(known),
+                Some(known)
+                    if same_defaults
+                        && Arc::ptr_eq(&known.metadata, metadata)
+                        && !known.has_new_log(store) =>
+                {
+                    Arc::clone(known)
+                }
                 _ => Arc::new(self.topic(metadata, known, &view, store)),
             };
             by_id.insert(topic.id, Arc::clone(&topic));

@@ -4,6 +4,7 @@
 //! exception is ApiVersions, which is answered in version 0. So it is here.
 
 use crate::budget::Charge;
+use crate::cluster::Forward;
 use crate::handlers;
 use crate::link::Link;
 use crate::response::{Answer, Outcome, Response};
@@ -12,7 +13,8 @@ use bytes::Bytes;
 use highwater_env::Env;
 use highwater_types::Instant;
 use highwater_wire::{
-    ApiKey, Message, Request, RequestHeader, decode_request_header, encode_response, version_table,
+    ApiKey, Frame, Message, Request, RequestHeader, Segment, decode_request_header, encode_response,
+    version_table,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ pub(crate) struct Context<E: Env> {
     pub(crate) header: RequestHeader,
     /// When the request was begun.
     pub(crate) begun: Instant,
+    /// Whether another node sent it on: it is carried out here or not at all.
+    pub(crate) forwarded: bool,
 }
 
 impl<E: Env> Context<E> {
@@ -65,9 +69,41 @@ pub(crate) fn peek_api(frame: &[u8]) -> Option<ApiKey> {
 pub(crate) fn begin<E: Env>(
     shared: &Arc<Shared<E>>,
     link: &Arc<Link>,
-    mut frame: Bytes,
+    frame: Bytes,
     charge: Option<Arc<Charge>>,
 ) -> Answer<E> {
+    run(shared, link, frame, charge, false)
+}
+
+/// Begins a request that another node sent on to this one, because it is the active controller.
+pub(crate) fn begin_forwarded<E: Env>(shared: &Arc<Shared<E>>, link: &Arc<Link>, frame: Bytes) -> Answer<E> {
+    match peek_api(&frame) {
+        Some(key) if is_for_controller(key) => run(shared, link, frame, None, true),
+        Some(key) => Answer::close(format!("{key} is not for the active controller")),
+        None => Answer::close("a request without a header"),
+    }
+}
+
+/// Whether only the active controller can carry the call out.
+fn is_for_controller(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::CREATE_TOPICS
+            | ApiKey::DELETE_TOPICS
+            | ApiKey::CREATE_PARTITIONS
+            | ApiKey::INCREMENTAL_ALTER_CONFIGS
+            | ApiKey::ALTER_CONFIGS
+    )
+}
+
+fn run<E: Env>(
+    shared: &Arc<Shared<E>>,
+    link: &Arc<Link>,
+    mut frame: Bytes,
+    charge: Option<Arc<Charge>>,
+    forwarded: bool,
+) -> Answer<E> {
+    let whole = frame.clone();
     let header = match decode_request_header(&mut frame) {
         Ok(header) => header,
         Err(error) => return Answer::close(error.to_string()),
@@ -75,7 +111,8 @@ pub(crate) fn begin<E: Env>(
     let key = ApiKey(header.api_key);
     shared.metrics.requests.of(key).one();
     let version = header.api_version;
-    let context = Context { shared: Arc::clone(shared), link: Arc::clone(link), header, begun: link.now() };
+    let (shared, link, begun) = (Arc::clone(shared), Arc::clone(link), link.now());
+    let context = Context { shared, link, header, begun, forwarded };
     if !is_served(key, version) {
         if key == ApiKey::API_VERSIONS {
             return handlers::api_versions::refuse(&context);
@@ -90,15 +127,15 @@ pub(crate) fn begin<E: Env>(
         ApiKey::LIST_OFFSETS => read(context, frame, handlers::list_offsets::handle),
         ApiKey::INIT_PRODUCER_ID => change(context, frame, handlers::init_producer_id::handle),
         ApiKey::OFFSET_FOR_LEADER_EPOCH => read(context, frame, handlers::offset_for_leader_epoch::handle),
-        ApiKey::CREATE_TOPICS => change(context, frame, handlers::create_topics::handle),
-        ApiKey::DELETE_TOPICS => change(context, frame, handlers::delete_topics::handle),
-        ApiKey::CREATE_PARTITIONS => change(context, frame, handlers::create_partitions::handle),
+        ApiKey::CREATE_TOPICS => decide(context, frame, whole, handlers::create_topics::handle),
+        ApiKey::DELETE_TOPICS => decide(context, frame, whole, handlers::delete_topics::handle),
+        ApiKey::CREATE_PARTITIONS => decide(context, frame, whole, handlers::create_partitions::handle),
         ApiKey::DELETE_RECORDS => change(context, frame, handlers::delete_records::handle),
         ApiKey::DESCRIBE_CONFIGS => read(context, frame, handlers::describe_configs::handle),
         ApiKey::INCREMENTAL_ALTER_CONFIGS => {
-            change(context, frame, handlers::incremental_alter_configs::handle)
+            decide(context, frame, whole, handlers::incremental_alter_configs::handle)
         }
-        ApiKey::ALTER_CONFIGS => change(context, frame, handlers::alter_configs::handle),
+        ApiKey::ALTER_CONFIGS => decide(context, frame, whole, handlers::alter_configs::handle),
         ApiKey::DESCRIBE_CLUSTER => read(context, frame, handlers::describe_cluster::handle),
         ApiKey::DESCRIBE_TOPIC_PARTITIONS => {
             read(context, frame, handlers::describe_topic_partitions::handle)
@@ -119,7 +156,7 @@ where
     R: Request,
     F: Future<Output = R::Response> + Send + 'static,
 {
-    run(context, body, handler, false)
+    handle(context, body, handler, false)
 }
 
 /// A request that changes something: runs to its end even when its client goes away.
@@ -133,10 +170,10 @@ where
     R: Request,
     F: Future<Output = R::Response> + Send + 'static,
 {
-    run(context, body, handler, true)
+    handle(context, body, handler, true)
 }
 
-fn run<E, R, F>(
+fn handle<E, R, F>(
     context: Context<E>,
     body: Bytes,
     handler: impl FnOnce(Arc<Context<E>>, R) -> F,
@@ -154,4 +191,39 @@ where
     let context = Arc::new(context);
     let response = handler(Arc::clone(&context), request);
     Answer::Pending { work: Box::pin(async move { context.respond(&response.await) }), finish }
+}
+
+/// A request that only the active controller can carry out: sent on to it, if that is another node. `whole` is its
+/// frame.
+fn decide<E, R, F>(
+    context: Context<E>,
+    body: Bytes,
+    whole: Bytes,
+    handler: impl FnOnce(Arc<Context<E>>, R) -> F + Send + 'static,
+) -> Answer<E>
+where
+    E: Env,
+    R: Request + Send + 'static,
+    F: Future<Output = R::Response> + Send + 'static,
+{
+    if context.forwarded {
+        return handle(context, body, handler, true);
+    }
+    let request = match R::decode_body(body, context.version()) {
+        Ok(request) => request,
+        Err(error) => return Answer::close(error.to_string()),
+    };
+    let context = Arc::new(context);
+    let work = async move {
+        match context.shared.cluster.forward(whole).await {
+            Forward::Here => context.respond(&handler(Arc::clone(&context), request).await),
+            Forward::Answered(bytes) => Outcome::Respond(Response::plain(Frame {
+                length: bytes.len(),
+                segments: [Segment::Bytes(bytes)].into_iter().collect(),
+            })),
+            // The client learns that the outcome is open by losing its connection.
+            Forward::Lost(problem) => Outcome::Close(problem),
+        }
+    };
+    Answer::Pending { work: Box::pin(work), finish: true }
 }

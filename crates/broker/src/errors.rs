@@ -103,12 +103,11 @@ pub(crate) fn of_epoch(current: LeaderEpoch, believed: LeaderEpoch) -> Option<Er
 /// The answer to a change of the metadata that failed.
 pub(crate) fn of_commit(error: &CommitError) -> ErrorCode {
     match error {
-        CommitError::Create(_) | CommitError::Append(_) | CommitError::Sync(_) => {
-            ErrorCode::KAFKA_STORAGE_ERROR
-        }
         // The client looks for another controller, and finds this node again if it was only restarted.
-        CommitError::Stopped => ErrorCode::NOT_CONTROLLER,
+        CommitError::NotController | CommitError::Stopped => ErrorCode::NOT_CONTROLLER,
+        CommitError::Open => ErrorCode::REQUEST_TIMED_OUT,
+        CommitError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         CommitError::Refused(refusal) => of_refusal(refusal),
-        CommitError::Apply(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        CommitError::Contradiction(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }

@@ -1,10 +1,11 @@
 //! A node: opened, listening, stopped.
 
 use crate::budget::Budget;
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Addresses, Cluster, ClusterError, Readiness, start_lifecycle};
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::internal;
 use crate::latch::Latch;
 use crate::listener;
 use crate::maintenance;
@@ -16,10 +17,11 @@ use highwater_env::{Env, Listener, Network, Task, timeout};
 use highwater_log::{Identity, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_metadata::Endpoint;
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
+use highwater_quorum::BoxFuture;
 use highwater_types::ClusterId;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The number of Kafka's security protocol without encryption or authentication.
@@ -57,14 +59,21 @@ pub enum StartError {
     /// There is no listener, or two have one name.
     #[error("at least one listener is needed, and each must have a name of its own")]
     Listeners,
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Config(String),
 }
 
 /// A running node. Call [`Node::shutdown`] before dropping it: a node that is merely dropped goes on in its tasks.
 pub struct Node<E: Env> {
     shared: Arc<Shared<E>>,
     addresses: Vec<SocketAddr>,
-    listeners: Vec<Task>,
+    internal: Option<(SocketAddr, Task)>,
+    /// The listeners for clients, which are started when the node is ready.
+    listeners: Arc<Mutex<Vec<Task>>>,
+    life: Vec<Task>,
     background: Vec<Task>,
+    readiness: Arc<Readiness>,
     recovery: Vec<RecoveryReport>,
 }
 
@@ -81,9 +90,24 @@ struct Parts<E: Env> {
 type ListenerOf<E> = <<E as Env>::Network as Network>::Listener;
 
 impl<E: Env> Node<E> {
-    /// Opens the data directory, replays the metadata, and takes connections. When this returns, requests are served.
+    /// Starts a node and waits until it serves requests: it is registered with its cluster, and has carried out the
+    /// metadata. In a cluster that takes as long as a majority of the voters is missing.
     pub async fn start(env: E, config: BrokerConfig) -> Result<Self, StartError> {
-        check_listeners(&config.listeners)?;
+        let node = Self::launch(env, config).await?;
+        if let Err(error) = node.ready().await {
+            if let Err(error) = node.shutdown().await {
+                tracing::warn!(%error, "the data directory was not closed cleanly");
+            }
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    /// Opens the data directory and takes part in the cluster's quorum. Clients are served later, when
+    /// [`Node::ready`] returns.
+    pub async fn launch(env: E, config: BrokerConfig) -> Result<Self, StartError> {
+        config.check_cluster().map_err(StartError::Config)?;
+        check_listeners(&config)?;
         let metrics = Arc::new(Metrics::default());
         let mut config = config;
         if config.durability == highwater_log::Durability::Replicated
@@ -127,9 +151,26 @@ impl<E: Env> Node<E> {
             config.settings.clone(),
             Arc::clone(&metrics),
         ));
-        let cluster =
-            Cluster::open(env.clone(), store.clone(), Arc::clone(&directory), config.node_id, endpoints)
-                .await?;
+        let internal = match &config.internal {
+            Some(listener) => {
+                let (bound, address) = listen(&env, listener).await?;
+                let endpoint = endpoint(listener, address)?;
+                Some((bound, address, (endpoint.host, endpoint.port)))
+            }
+            None => None,
+        };
+        let stop = Arc::new(Latch::default());
+        // Boxed: the compiler cannot follow so deep a future to see that it may go to another thread.
+        let opening: BoxFuture<'_, _> = Box::pin(Cluster::open(
+            env.clone(),
+            store.clone(),
+            Arc::clone(&directory),
+            config.clone(),
+            settings.clone(),
+            &recovery,
+            Arc::clone(&stop),
+        ));
+        let cluster = opening.await?;
         let now = env.clock().now();
         let shared = Arc::new(Shared {
             budget: Budget::new(config.limits.memory_bytes),
@@ -142,16 +183,40 @@ impl<E: Env> Node<E> {
             metrics,
             connections: Connections::default(),
             warnings: Warnings::new(now),
-            stop: Latch::default(),
-            env,
+            stop: Arc::clone(&stop),
+            env: env.clone(),
+        });
+        let mut reached_at = (String::new(), 0);
+        let internal = internal.map(|(bound, address, advertised)| {
+            reached_at = advertised;
+            let served = Arc::clone(&shared);
+            (address, internal::start(&env, bound, served, stop))
         });
         let background = vec![maintenance::start(&shared)];
-        let listeners = listeners
-            .into_iter()
-            .enumerate()
-            .map(|(index, bound)| listener::start(&shared, index, bound))
-            .collect();
-        Ok(Self { shared, addresses, listeners, background, recovery })
+        let (readiness, tasks) = (Arc::new(Readiness::default()), Arc::new(Mutex::new(Vec::new())));
+        let serve = {
+            let (shared, tasks) = (Arc::clone(&shared), Arc::clone(&tasks));
+            move || {
+                let started = listeners
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, bound)| listener::start(&shared, index, bound));
+                tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(started);
+            }
+        };
+        let at = Addresses { endpoints, internal: reached_at };
+        let life = start_lifecycle(&shared.cluster, at, &readiness, serve);
+        Ok(Self { shared, addresses, internal, listeners: tasks, life, background, readiness, recovery })
+    }
+
+    /// Waits until clients are served.
+    pub async fn ready(&self) -> Result<(), StartError> {
+        Ok(self.readiness.wait().await?)
+    }
+
+    /// The address of the internal port, if the node has one.
+    pub fn internal_addr(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(|(address, _)| *address)
     }
 
     /// The addresses that are listened on, in the order of the configured listeners.
@@ -204,12 +269,14 @@ impl<E: Env> Node<E> {
         &self.recovery
     }
 
-    /// Stops the node: no more requests are taken, those in work are finished and answered, and the store is closed so
-    /// that the next start need not recover anything.
+    /// Stops the node: its leaderships move to others, no more requests are taken, those in work are finished and
+    /// answered, and the store is closed so that the next start need not recover anything.
     pub async fn shutdown(self) -> Result<(), StoreError> {
         let shared = self.shared;
+        shared.cluster.take_leave().await;
         shared.stop.raise();
-        for listener in self.listeners {
+        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        for listener in listeners.into_iter().chain(self.internal.map(|(_, task)| task)) {
             listener.abort();
             listener.await;
         }
@@ -219,20 +286,22 @@ impl<E: Env> Node<E> {
         if timeout(shared.env.clock(), grace * 2, shared.connections.all_closed()).await.is_err() {
             tracing::warn!("connections did not close in time");
         }
-        for task in self.background {
+        for task in self.life.into_iter().chain(self.background) {
             task.await;
         }
+        shared.cluster.close().await;
         shared.directory.close();
         shared.store.close().await
     }
 }
 
-fn check_listeners(listeners: &[ListenerConfig]) -> Result<(), StartError> {
+fn check_listeners(config: &BrokerConfig) -> Result<(), StartError> {
+    let listeners = &config.listeners;
     let repeated = listeners
         .iter()
         .enumerate()
         .any(|(at, listener)| listeners[..at].iter().any(|other| other.name == listener.name));
-    if listeners.is_empty() || repeated { Err(StartError::Listeners) } else { Ok(()) }
+    if listeners.is_empty() == config.is_broker || repeated { Err(StartError::Listeners) } else { Ok(()) }
 }
 
 fn store_options(config: &BrokerConfig, settings: &BrokerSettings) -> StoreOptions {

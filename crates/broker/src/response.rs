@@ -1,8 +1,9 @@
 //! What a request comes to.
 
 use crate::budget::Charge;
+use bytes::{Bytes, BytesMut};
 use highwater_env::{Disk, Env};
-use highwater_wire::Frame;
+use highwater_wire::{Frame, Segment};
 use smallvec::SmallVec;
 use std::future::Future;
 use std::pin::Pin;
@@ -72,4 +73,16 @@ impl<E: Env> Answer<E> {
     pub(crate) fn close(reason: impl Into<String>) -> Self {
         Self::Ready(Outcome::Close(reason.into()))
     }
+}
+
+/// The bytes of a frame that holds no ranges of files.
+pub(crate) fn frame_bytes(frame: Frame) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(frame.length);
+    for segment in frame.segments {
+        match segment {
+            Segment::Bytes(part) => bytes.extend_from_slice(&part),
+            Segment::External { .. } => unreachable!("only answers to Fetch hold ranges of files"),
+        }
+    }
+    bytes.freeze()
 }

@@ -2,7 +2,7 @@
 
 use crate::partition::Partition;
 use highwater_env::Env;
-use highwater_log::{CleanupPolicy, LogConfig};
+use highwater_log::{CleanupPolicy, LogConfig, Store};
 use highwater_metadata::configs::{CompressionType, Durability, TimestampType, TopicConfig};
 use highwater_records::{BatchHeader, Codec, ProduceRules, TimestampType as BatchTimestampType};
 use highwater_types::{PartitionIndex, Timestamp, TopicId};
@@ -31,6 +31,12 @@ impl<E: Env> Topic<E> {
     /// A partition of the topic; the outer None: there is none of that index.
     pub(crate) fn partition(&self, index: PartitionIndex) -> Option<Option<&Arc<Partition<E>>>> {
         self.partitions.get(usize::try_from(index.0).ok()?).map(Option::as_ref)
+    }
+
+    /// Whether a log has come that was missing.
+    pub(crate) fn has_new_log(&self, store: &Store<E>) -> bool {
+        let missing = self.metadata.logs().zip(&self.partitions).filter(|(_, partition)| partition.is_none());
+        missing.into_iter().any(|(id, _)| store.log(id).is_some())
     }
 
     /// Whether fewer replicas of a partition are in sync than records with acks=all need (`min.insync.replicas`).

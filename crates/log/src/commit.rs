@@ -115,6 +115,11 @@ impl<E: Env> Log<E> {
         Ok(durable >= end)
     }
 
+    /// Makes everything that was appended so far durable, whatever the store was opened for.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.sync().await
+    }
+
     /// Puts the log into the next commit round.
     pub(crate) fn commit_due(&self) {
         if !self.0.dirty.swap(true, Ordering::AcqRel) {

@@ -8,6 +8,7 @@
 mod broker_keys;
 mod broker_settings;
 mod key;
+mod membership;
 mod reference;
 mod registry;
 mod statics;
@@ -17,6 +18,7 @@ mod view;
 
 pub use broker_settings::BrokerSettings;
 pub use key::{Effect, Key, Rule, Synonym, Update, ValueType};
+pub use membership::{CLUSTER_WIDE, MembershipRules};
 pub use reference::reference;
 pub use registry::{broker_key, broker_keys, suggestion, topic_key, topic_keys};
 pub use statics::{StaticConfig, StaticConfigError};

@@ -7,25 +7,45 @@
 //! The parts of a request (topics, resources) succeed or fail each for itself, as Kafka has it; the records of one
 //! decision belong into one batch of the metadata log, so that no part is ever half there.
 
+mod active;
 mod alter_configs;
+mod alter_partitions;
+mod change;
 mod cluster;
 mod create_partitions;
 mod create_topics;
+mod decommission;
 mod delete_topics;
+mod elect_leaders;
+mod features;
+mod heartbeat;
+mod reassign;
+mod register;
+mod unregister;
+mod work;
 
+pub use active::Controller;
 pub use alter_configs::{
     AlterOperation, ConfigChange, Resource, Setting, alter_configs, incremental_alter_configs,
 };
+pub use alter_partitions::IsrChange;
 pub use cluster::{ProducerIdBlock, allocate_producer_ids, bootstrap, register_broker};
 pub use create_partitions::{NewPartitions, create_partitions};
 pub use create_topics::{CreatedTopic, NewTopic, create_topics};
+pub use decommission::decommission;
 pub use delete_topics::{TopicRef, delete_topics};
+pub use elect_leaders::{ElectionType, elect_leaders, elections_needed};
+pub use features::{FeatureUpdate, UpgradeType, supported_features, update_features};
+pub use heartbeat::{Heartbeat, HeartbeatAnswer};
+pub use reassign::{OngoingReassignment, Reassignment, alter_reassignments, list_reassignments};
+pub use register::Registration;
+pub use unregister::unregister_broker;
 
 use crate::image::Image;
 use crate::placement::Placement;
 use crate::records::{MetadataRecord, PartitionRecord};
 use crate::refusal::{Refusal, RefusalCode};
-use highwater_types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
+use highwater_types::{BrokerId, PartitionIndex, TopicId};
 
 /// The most records that one decision makes. Everything of one decision is one batch, which must have a bound.
 pub const MAX_RECORDS_PER_DECISION: usize = 10_000;
@@ -124,8 +144,7 @@ fn new_partition(topic: TopicId, index: i32, replicas: Vec<BrokerId>) -> Metadat
         leader: replicas.first().copied(),
         isr: replicas.clone(),
         replicas,
-        leader_epoch: LeaderEpoch(0),
-        partition_epoch: 0,
+        ..PartitionRecord::default()
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  size  field
-//! 0       1     frame version, now 1
+//! 0       1     frame version, now 2
 //! 1       4     CRC-32 (IEEE) of the message, big-endian
 //! 5       ..    the message, protobuf-encoded
 //! ```
@@ -11,17 +11,22 @@
 //! checksum of its own; the frame's own travels with the message wherever it is copied to. What cannot be
 //! understood is an error and never skipped: a state that misses a record is a wrong state.
 
+mod proto;
+
 use crate::records::{
-    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, MetadataRecord, PartitionRecord,
-    ProducerIdsRecord, RemoveBrokerRecord, RemoveTopicRecord, TopicConfigRecord, TopicRecord,
+    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, FeatureRange, FeatureRecord, MetadataRecord,
+    PartitionRecord, ProducerIdsRecord, RemoveBrokerRecord, RemoveTopicRecord, TopicConfigRecord,
+    TopicRecord,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater_types::{BrokerId, ClusterId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, Uuid};
+use highwater_types::{
+    BrokerEpoch, BrokerId, ClusterId, DiskId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, Uuid,
+};
 use prost::Message;
 
 /// The version of the frame and of the messages' schema. Any change that an older reader would misunderstand, a new
 /// field included, raises it.
-pub const FRAME_VERSION: u8 = 1;
+pub const FRAME_VERSION: u8 = 2;
 
 /// The largest frame that is written or read.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -51,6 +56,9 @@ pub enum FrameError {
         /// The newest version known.
         known: u8,
     },
+    /// Written by a version of the program from before the first release.
+    #[error("a metadata record has format version {0}, which no released version of the program wrote")]
+    OlderVersion(u8),
     /// The version byte holds a value that was never used.
     #[error("a metadata record has format version 0, which does not exist: the bytes are damaged")]
     NoVersion,
@@ -105,6 +113,7 @@ pub fn decode(frame: &[u8]) -> Result<MetadataRecord, FrameError> {
     match version {
         0 => return Err(FrameError::NoVersion),
         FRAME_VERSION => {}
+        found if found < FRAME_VERSION => return Err(FrameError::OlderVersion(found)),
         found => return Err(FrameError::NewerVersion { found, known: FRAME_VERSION }),
     }
     let expected = u32::from_be_bytes(crc);
@@ -114,135 +123,6 @@ pub fn decode(frame: &[u8]) -> Result<MetadataRecord, FrameError> {
     }
     let message = proto::Record::decode(payload).map_err(|error| FrameError::Malformed(error.to_string()))?;
     message.kind.ok_or(FrameError::UnknownKind)?.try_into()
-}
-
-/// The messages. Numbers are never reused.
-mod proto {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Record {
-        #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
-        pub kind: Option<Kind>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Oneof)]
-    pub enum Kind {
-        #[prost(message, tag = "1")]
-        Cluster(Cluster),
-        #[prost(message, tag = "2")]
-        Broker(Broker),
-        #[prost(message, tag = "3")]
-        RemoveBroker(RemoveBroker),
-        #[prost(message, tag = "4")]
-        Topic(Topic),
-        #[prost(message, tag = "5")]
-        RemoveTopic(RemoveTopic),
-        #[prost(message, tag = "6")]
-        Partition(Partition),
-        #[prost(message, tag = "7")]
-        TopicConfig(TopicConfig),
-        #[prost(message, tag = "8")]
-        BrokerConfig(BrokerConfig),
-        #[prost(message, tag = "9")]
-        ProducerIds(ProducerIds),
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Cluster {
-        #[prost(bytes = "vec", tag = "1")]
-        pub cluster_id: Vec<u8>,
-        #[prost(uint32, tag = "2")]
-        pub metadata_version: u32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Endpoint {
-        #[prost(string, tag = "1")]
-        pub listener: String,
-        #[prost(string, tag = "2")]
-        pub host: String,
-        #[prost(uint32, tag = "3")]
-        pub port: u32,
-        #[prost(int32, tag = "4")]
-        pub security_protocol: i32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Broker {
-        #[prost(int32, tag = "1")]
-        pub id: i32,
-        #[prost(message, repeated, tag = "2")]
-        pub endpoints: Vec<Endpoint>,
-        #[prost(string, optional, tag = "3")]
-        pub rack: Option<String>,
-        #[prost(bool, tag = "4")]
-        pub fenced: bool,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct RemoveBroker {
-        #[prost(int32, tag = "1")]
-        pub id: i32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Topic {
-        #[prost(bytes = "vec", tag = "1")]
-        pub id: Vec<u8>,
-        #[prost(string, tag = "2")]
-        pub name: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct RemoveTopic {
-        #[prost(bytes = "vec", tag = "1")]
-        pub id: Vec<u8>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Partition {
-        #[prost(bytes = "vec", tag = "1")]
-        pub topic: Vec<u8>,
-        #[prost(int32, tag = "2")]
-        pub partition: i32,
-        #[prost(int32, repeated, tag = "3")]
-        pub replicas: Vec<i32>,
-        #[prost(int32, repeated, tag = "4")]
-        pub isr: Vec<i32>,
-        #[prost(int32, optional, tag = "5")]
-        pub leader: Option<i32>,
-        #[prost(int32, tag = "6")]
-        pub leader_epoch: i32,
-        #[prost(int32, tag = "7")]
-        pub partition_epoch: i32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct TopicConfig {
-        #[prost(bytes = "vec", tag = "1")]
-        pub topic: Vec<u8>,
-        #[prost(string, tag = "2")]
-        pub name: String,
-        #[prost(string, optional, tag = "3")]
-        pub value: Option<String>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct BrokerConfig {
-        #[prost(int32, optional, tag = "1")]
-        pub broker: Option<i32>,
-        #[prost(string, tag = "2")]
-        pub name: String,
-        #[prost(string, optional, tag = "3")]
-        pub value: Option<String>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct ProducerIds {
-        #[prost(int32, tag = "1")]
-        pub broker: i32,
-        #[prost(int64, tag = "2")]
-        pub next: i64,
-    }
 }
 
 impl From<&MetadataRecord> for proto::Record {
@@ -258,6 +138,12 @@ impl From<&MetadataRecord> for proto::Record {
                 endpoints: it.endpoints.iter().map(endpoint_message).collect(),
                 rack: it.rack.clone(),
                 fenced: it.fenced,
+                epoch: Some(it.epoch.0).filter(|&epoch| epoch >= 0),
+                incarnation: it.incarnation.0.to_vec(),
+                disk: it.disk.0.0.to_vec(),
+                shutting_down: it.shutting_down,
+                is_controller: it.is_controller,
+                features: it.features.iter().map(feature_range_message).collect(),
             }),
             MetadataRecord::RemoveBroker(it) => Kind::RemoveBroker(proto::RemoveBroker { id: it.id.0 }),
             MetadataRecord::Topic(it) => {
@@ -269,11 +155,17 @@ impl From<&MetadataRecord> for proto::Record {
             MetadataRecord::Partition(it) => Kind::Partition(proto::Partition {
                 topic: it.topic.0.0.to_vec(),
                 partition: it.partition.0,
-                replicas: it.replicas.iter().map(|id| id.0).collect(),
-                isr: it.isr.iter().map(|id| id.0).collect(),
+                replicas: numbers(&it.replicas),
+                isr: numbers(&it.isr),
                 leader: it.leader.map(|id| id.0),
                 leader_epoch: it.leader_epoch.0,
                 partition_epoch: it.partition_epoch,
+                elr: numbers(&it.elr),
+                last_known_elr: numbers(&it.last_known_elr),
+                adding: numbers(&it.adding),
+                removing: numbers(&it.removing),
+                created: it.created,
+                unclean_epoch: it.unclean_epoch.map(|epoch| epoch.0),
             }),
             MetadataRecord::TopicConfig(it) => Kind::TopicConfig(proto::TopicConfig {
                 topic: it.topic.0.0.to_vec(),
@@ -287,6 +179,9 @@ impl From<&MetadataRecord> for proto::Record {
             }),
             MetadataRecord::ProducerIds(it) => {
                 Kind::ProducerIds(proto::ProducerIds { broker: it.broker.0, next: it.next.0 })
+            }
+            MetadataRecord::Feature(it) => {
+                Kind::Feature(proto::Feature { name: it.name.clone(), level: it.level.into() })
             }
         };
         Self { kind: Some(kind) }
@@ -308,6 +203,16 @@ impl TryFrom<proto::Kind> for MetadataRecord {
                 endpoints: it.endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?,
                 rack: it.rack,
                 fenced: it.fenced,
+                epoch: match it.epoch {
+                    None => BrokerEpoch::NONE,
+                    Some(epoch) if epoch >= 0 => BrokerEpoch(epoch),
+                    Some(epoch) => return Err(field("epoch", format!("{epoch} is negative"))),
+                },
+                incarnation: uuid("incarnation", &it.incarnation)?,
+                disk: DiskId(uuid("disk", &it.disk)?),
+                shutting_down: it.shutting_down,
+                is_controller: it.is_controller,
+                features: it.features.into_iter().map(feature_range).collect::<Result<_, _>>()?,
             }),
             Kind::RemoveBroker(it) => Self::RemoveBroker(RemoveBrokerRecord { id: broker("id", it.id)? }),
             Kind::Topic(it) => Self::Topic(TopicRecord { id: TopicId(uuid("id", &it.id)?), name: it.name }),
@@ -322,6 +227,15 @@ impl TryFrom<proto::Kind> for MetadataRecord {
                 leader: it.leader.map(|id| broker("leader", id)).transpose()?,
                 leader_epoch: LeaderEpoch(natural("leader_epoch", it.leader_epoch)?),
                 partition_epoch: natural("partition_epoch", it.partition_epoch)?,
+                elr: brokers("elr", &it.elr)?,
+                last_known_elr: brokers("last_known_elr", &it.last_known_elr)?,
+                adding: brokers("adding", &it.adding)?,
+                removing: brokers("removing", &it.removing)?,
+                created: it.created,
+                unclean_epoch: it
+                    .unclean_epoch
+                    .map(|epoch| natural("unclean_epoch", epoch).map(LeaderEpoch))
+                    .transpose()?,
             }),
             Kind::TopicConfig(it) => Self::TopicConfig(TopicConfigRecord {
                 topic: TopicId(uuid("topic", &it.topic)?),
@@ -341,6 +255,9 @@ impl TryFrom<proto::Kind> for MetadataRecord {
                     return Err(field("next", format!("{} is negative", it.next)));
                 },
             }),
+            Kind::Feature(it) => {
+                Self::Feature(FeatureRecord { name: it.name, level: level("level", it.level)? })
+            }
         })
     }
 }
@@ -364,6 +281,22 @@ fn endpoint(message: proto::Endpoint) -> Result<Endpoint, FrameError> {
             field("security_protocol", format!("{} is out of range", message.security_protocol))
         })?,
     })
+}
+
+fn feature_range_message(range: &FeatureRange) -> proto::FeatureRange {
+    proto::FeatureRange { name: range.name.clone(), min: range.min.into(), max: range.max.into() }
+}
+
+fn feature_range(message: proto::FeatureRange) -> Result<FeatureRange, FrameError> {
+    Ok(FeatureRange { name: message.name, min: level("min", message.min)?, max: level("max", message.max)? })
+}
+
+fn level(name: &'static str, value: u32) -> Result<u16, FrameError> {
+    u16::try_from(value).map_err(|_| field(name, format!("{value} is no level of a feature")))
+}
+
+fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+    ids.iter().map(|id| id.0).collect()
 }
 
 fn uuid(name: &'static str, bytes: &[u8]) -> Result<Uuid, FrameError> {

@@ -2,203 +2,45 @@
 //!
 //! Holds what the records said and nothing else: no record is judged by the rules for requests here, only by what
 //! would make the state contradict itself. A record that does is an error, and the image is as it was before.
+//!
+//! Images are cloned for every change and kept by readers, so everything that can be large is persistent: a copy
+//! shares all that did not change, and changing one partition of a hundred thousand copies one and the path to it.
 
-use crate::names::{collide, is_reserved_topic_id};
+mod apply;
+mod error;
+mod topic;
+
+pub use apply::Change;
+pub use error::ApplyError;
+pub use topic::{Partition, Partitions, Topic};
+
+use crate::names::collide;
 use crate::records::{
-    BrokerConfigRecord, BrokerRecord, ClusterRecord, METADATA_VERSION, MetadataRecord, PartitionRecord,
-    ProducerIdsRecord, TopicConfigRecord, TopicRecord,
+    BrokerConfigRecord, BrokerRecord, ClusterRecord, FeatureRecord, MetadataRecord, ProducerIdsRecord,
+    TopicConfigRecord, TopicRecord,
 };
-use highwater_types::{BrokerId, ClusterId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId};
+use highwater_types::{BrokerId, ClusterId, LogId, PartitionIndex, ProducerId, TopicId};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-/// One partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Its replicas in order of preference.
-    pub replicas: Vec<BrokerId>,
-    /// The in-sync replicas.
-    pub isr: Vec<BrokerId>,
-    /// The leader, if there is one.
-    pub leader: Option<BrokerId>,
-    /// Counts the leaders.
-    pub leader_epoch: LeaderEpoch,
-    /// Counts the changes of this partition.
-    pub partition_epoch: i32,
-}
+/// The feature that stands for the version of the metadata; its level is in the cluster's record.
+pub(crate) const METADATA_FEATURE: &str = "metadata.version";
 
-/// One topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    id: TopicId,
-    name: String,
-    partitions: Vec<Partition>,
-    configs: BTreeMap<String, String>,
-}
-
-impl Topic {
-    /// The topic's id.
-    pub fn id(&self) -> TopicId {
-        self.id
-    }
-
-    /// The topic's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The partitions; a partition's place is its index.
-    pub fn partitions(&self) -> &[Partition] {
-        &self.partitions
-    }
-
-    /// A partition, by index.
-    pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
-        self.partitions.get(usize::try_from(index.0).ok()?)
-    }
-
-    /// How many replicas the topic's partitions have; 0 while it has none.
-    pub fn replication_factor(&self) -> usize {
-        self.partitions.first().map_or(0, |partition| partition.replicas.len())
-    }
-
-    /// The configurations that were set on this topic.
-    pub fn configs(&self) -> &BTreeMap<String, String> {
-        &self.configs
-    }
-
-    /// The names of the partitions' logs.
-    pub fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
-        (0..)
-            .zip(&self.partitions)
-            .map(|(index, _)| LogId { topic: self.id, partition: PartitionIndex(index) })
-    }
-}
-
-/// What a record changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The cluster was named, or the version of its metadata rose.
-    Cluster,
-    /// A broker registered, or its registration changed.
-    Broker(BrokerId),
-    /// A broker left for good.
-    BrokerRemoved(BrokerId),
-    /// A topic was created. Changes of its partitions follow.
-    TopicCreated(TopicId),
-    /// A topic was deleted; this is the last of it.
-    TopicDeleted(Arc<Topic>),
-    /// A partition was created.
-    PartitionCreated(LogId),
-    /// A partition changed.
-    PartitionChanged(LogId),
-    /// The configuration of a topic changed.
-    TopicConfig(TopicId),
-    /// The configuration of a broker changed; none: of all brokers.
-    BrokerConfig(Option<BrokerId>),
-    /// A block of producer ids was given out.
-    ProducerIds,
-}
-
-/// A record that contradicts the state it was applied to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// The metadata needs a newer program.
-    #[error(
-        "the cluster's metadata has version {found}, and this program knows versions up to {known}: \
-         start a newer version of the program"
-    )]
-    NewerMetadata {
-        /// The version the record sets.
-        found: u32,
-        /// The newest version known.
-        known: u32,
-    },
-    /// The metadata's version falls.
-    #[error("the cluster's metadata version would fall from {from} to {to}")]
-    OlderMetadata {
-        /// The version in force.
-        from: u32,
-        /// The version the record sets.
-        to: u32,
-    },
-    /// The cluster's id changes.
-    #[error("the metadata belongs to cluster {is}, and a record in it names cluster {named}")]
-    OtherCluster {
-        /// The id in force.
-        is: ClusterId,
-        /// The id the record has.
-        named: ClusterId,
-    },
-    /// A topic's id is in use, or reserved.
-    #[error("topic {name:?} would get the id {id}, which is taken")]
-    TopicIdTaken {
-        /// The id.
-        id: TopicId,
-        /// The new topic's name.
-        name: String,
-    },
-    /// A topic's name is in use.
-    #[error("a second topic would be named {0:?}")]
-    TopicNameTaken(String),
-    /// No topic has this id.
-    #[error("a record speaks of topic id {0}, which does not exist")]
-    UnknownTopic(TopicId),
-    /// No broker has this id.
-    #[error("a record speaks of broker {0}, which does not exist")]
-    UnknownBroker(BrokerId),
-    /// A partition would leave a gap behind it.
-    #[error("partition {log} does not follow the {partitions} partitions that its topic has")]
-    PartitionGap {
-        /// The partition.
-        log: LogId,
-        /// How many there are.
-        partitions: usize,
-    },
-    /// A partition's epochs do not move forward.
-    #[error(
-        "partition {log} would go from leader epoch {leader_from} and partition epoch {from} \
-         to {leader_to} and {to}"
-    )]
-    StaleEpoch {
-        /// The partition.
-        log: LogId,
-        /// The leader epoch in force.
-        leader_from: LeaderEpoch,
-        /// The leader epoch of the record.
-        leader_to: LeaderEpoch,
-        /// The partition epoch in force.
-        from: i32,
-        /// The partition epoch of the record.
-        to: i32,
-    },
-    /// A partition's replicas, in-sync replicas and leader do not fit together.
-    #[error("partition {log}: {problem}")]
-    Replicas {
-        /// The partition.
-        log: LogId,
-        /// What does not fit.
-        problem: &'static str,
-    },
-    /// Producer ids would be given out twice.
-    #[error("the next producer id would fall from {from} to {to}")]
-    ProducerIdsFall {
-        /// The next id in force.
-        from: ProducerId,
-        /// The next id of the record.
-        to: ProducerId,
-    },
-}
-
-/// The cluster's state. Cloning copies two small maps of handles; topics are shared.
+/// The cluster's state. Cloning copies handles of what is large, and what is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     cluster: Option<ClusterRecord>,
     brokers: BTreeMap<BrokerId, Arc<BrokerRecord>>,
-    topics: BTreeMap<TopicId, Arc<Topic>>,
-    names: BTreeMap<Arc<str>, TopicId>,
+    topics: RedBlackTreeMapSync<TopicId, Arc<Topic>>,
+    names: RedBlackTreeMapSync<Arc<str>, TopicId>,
     broker_configs: BTreeMap<Option<BrokerId>, BTreeMap<String, String>>,
     last_producer_block: Option<ProducerIdsRecord>,
+    features: BTreeMap<String, u16>,
+    /// Derived from the partitions, as is what follows: who looks for these must not look through all.
+    leaderless: RedBlackTreeSetSync<LogId>,
+    reassigning: RedBlackTreeSetSync<LogId>,
 }
 
 impl Image {
@@ -217,19 +59,42 @@ impl Image {
         self.cluster.as_ref().map_or(0, |cluster| cluster.metadata_version)
     }
 
+    /// The levels of the features in force, in order of names, `metadata.version` included.
+    pub fn features(&self) -> impl Iterator<Item = (&str, u16)> {
+        let metadata = u16::try_from(self.metadata_version()).ok().filter(|&version| version > 0);
+        let mut all: Vec<(&str, u16)> =
+            self.features.iter().map(|(name, &level)| (name.as_str(), level)).collect();
+        all.extend(metadata.map(|version| (METADATA_FEATURE, version)));
+        all.sort_unstable();
+        all.into_iter()
+    }
+
+    /// The level of a feature in force; 0: none.
+    pub fn feature(&self, name: &str) -> u16 {
+        if name == METADATA_FEATURE {
+            return u16::try_from(self.metadata_version()).unwrap_or(u16::MAX);
+        }
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
     /// The registered brokers, by id.
     pub fn brokers(&self) -> impl Iterator<Item = &BrokerRecord> {
         self.brokers.values().map(Arc::as_ref)
     }
 
-    /// A broker's registration.
+    /// A broker's registration. Its epoch is that of the registration, never unknown.
     pub fn broker(&self, id: BrokerId) -> Option<&BrokerRecord> {
         self.brokers.get(&id).map(Arc::as_ref)
     }
 
-    /// The brokers that may be given partitions: registered and not fenced, in order.
+    /// Whether the broker may be given partitions and leadership, and be in sync.
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        self.broker(id).is_some_and(BrokerRecord::is_active)
+    }
+
+    /// The brokers that may be given partitions: registered, not fenced and not on their way out, in order.
     pub fn live_brokers(&self) -> Vec<BrokerId> {
-        self.brokers().filter(|broker| !broker.fenced).map(|broker| broker.id).collect()
+        self.brokers().filter(|broker| broker.is_active()).map(|broker| broker.id).collect()
     }
 
     /// The topics in the order of their names.
@@ -240,13 +105,13 @@ impl Image {
     /// The topics from this name on, in the order of their names.
     pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Topic>> + use<'a> {
         self.names
-            .range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded))
+            .range::<Arc<str>, _>((Bound::Included(Arc::from(name)), Bound::Unbounded))
             .map(|(_, id)| self.topics.get(id).expect("every name leads to a topic"))
     }
 
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
-        self.topics.len()
+        self.topics.size()
     }
 
     /// A topic, by name.
@@ -269,6 +134,18 @@ impl Image {
         self.topics.values().flat_map(|topic| topic.logs())
     }
 
+    /// The partitions without a leader, in order.
+    pub fn leaderless(&self) -> impl Iterator<Item = (LogId, &Partition)> {
+        self.leaderless.iter().map(|&log| (log, self.partition(log).expect("only partitions are leaderless")))
+    }
+
+    /// The partitions whose replicas are being changed, in order.
+    pub fn reassigning(&self) -> impl Iterator<Item = (LogId, &Partition)> {
+        self.reassigning
+            .iter()
+            .map(|&log| (log, self.partition(log).expect("only partitions are reassigned")))
+    }
+
     /// The configurations that were set on a broker; none: on all brokers.
     pub fn broker_configs(&self, broker: Option<BrokerId>) -> Option<&BTreeMap<String, String>> {
         self.broker_configs.get(&broker)
@@ -287,199 +164,45 @@ impl Image {
         self.names.keys().map(AsRef::as_ref).find(|existing| collide(existing, name))
     }
 
-    /// Changes the state by one record. After an error it is as before.
-    pub fn apply(&mut self, record: &MetadataRecord) -> Result<Change, ApplyError> {
-        match record {
-            MetadataRecord::Cluster(record) => self.apply_cluster(record),
-            MetadataRecord::Broker(record) => {
-                self.brokers.insert(record.id, Arc::new(record.clone()));
-                Ok(Change::Broker(record.id))
-            }
-            MetadataRecord::RemoveBroker(record) => {
-                self.brokers.remove(&record.id).ok_or(ApplyError::UnknownBroker(record.id))?;
-                self.broker_configs.remove(&Some(record.id));
-                Ok(Change::BrokerRemoved(record.id))
-            }
-            MetadataRecord::Topic(record) => self.apply_topic(record),
-            MetadataRecord::RemoveTopic(record) => {
-                let topic = self.topics.remove(&record.id).ok_or(ApplyError::UnknownTopic(record.id))?;
-                self.names.remove(topic.name());
-                Ok(Change::TopicDeleted(topic))
-            }
-            MetadataRecord::Partition(record) => self.apply_partition(record),
-            MetadataRecord::TopicConfig(record) => self.apply_topic_config(record),
-            MetadataRecord::BrokerConfig(record) => Ok(self.apply_broker_config(record)),
-            MetadataRecord::ProducerIds(record) => self.apply_producer_ids(record),
-        }
-    }
-
-    /// Changes the state by several records that belong together. After an error it is as before.
-    pub fn apply_all<'a>(
-        &mut self,
-        records: impl IntoIterator<Item = &'a MetadataRecord>,
-    ) -> Result<Vec<Change>, ApplyError> {
-        let mut next = self.clone();
-        let changes = records.into_iter().map(|record| next.apply(record)).collect::<Result<_, _>>()?;
-        *self = next;
-        Ok(changes)
-    }
-
-    /// Records that lead from [`Image::new`] to this state.
-    pub fn snapshot(&self) -> Vec<MetadataRecord> {
-        let mut records = Vec::new();
-        records.extend(self.cluster.clone().map(MetadataRecord::Cluster));
-        records.extend(self.brokers().cloned().map(MetadataRecord::Broker));
-        for (&broker, configs) in &self.broker_configs {
-            records.extend(configs.iter().map(|(name, value)| {
+    /// Records that lead from [`Image::new`] to this state, at whatever indexes they are applied.
+    pub fn to_records(&self) -> impl Iterator<Item = MetadataRecord> + '_ {
+        let features = self
+            .features
+            .iter()
+            .map(|(name, &level)| MetadataRecord::Feature(FeatureRecord { name: name.clone(), level }));
+        let configs = self.broker_configs.iter().flat_map(|(&broker, configs)| {
+            configs.iter().map(move |(name, value)| {
                 let (name, value) = (name.clone(), Some(value.clone()));
                 MetadataRecord::BrokerConfig(BrokerConfigRecord { broker, name, value })
-            }));
-        }
-        records.extend(self.last_producer_block.clone().map(MetadataRecord::ProducerIds));
-        for topic in self.topics.values() {
-            snapshot_topic(topic, &mut records);
-        }
-        records
-    }
-
-    fn apply_cluster(&mut self, record: &ClusterRecord) -> Result<Change, ApplyError> {
-        if record.metadata_version > METADATA_VERSION {
-            return Err(ApplyError::NewerMetadata {
-                found: record.metadata_version,
-                known: METADATA_VERSION,
-            });
-        }
-        if let Some(cluster) = &self.cluster {
-            if cluster.cluster_id != record.cluster_id {
-                return Err(ApplyError::OtherCluster { is: cluster.cluster_id, named: record.cluster_id });
-            }
-            if cluster.metadata_version > record.metadata_version {
-                let (from, to) = (cluster.metadata_version, record.metadata_version);
-                return Err(ApplyError::OlderMetadata { from, to });
-            }
-        }
-        self.cluster = Some(record.clone());
-        Ok(Change::Cluster)
-    }
-
-    fn apply_topic(&mut self, record: &TopicRecord) -> Result<Change, ApplyError> {
-        if self.topics.contains_key(&record.id) || is_reserved_topic_id(record.id) {
-            return Err(ApplyError::TopicIdTaken { id: record.id, name: record.name.clone() });
-        }
-        if self.names.contains_key(record.name.as_str()) {
-            return Err(ApplyError::TopicNameTaken(record.name.clone()));
-        }
-        self.names.insert(record.name.as_str().into(), record.id);
-        let (id, name) = (record.id, record.name.clone());
-        let topic = Topic { id, name, partitions: Vec::new(), configs: BTreeMap::new() };
-        self.topics.insert(record.id, Arc::new(topic));
-        Ok(Change::TopicCreated(record.id))
-    }
-
-    fn apply_partition(&mut self, record: &PartitionRecord) -> Result<Change, ApplyError> {
-        let log = LogId { topic: record.topic, partition: record.partition };
-        check_replicas(log, record)?;
-        let topic = self.topics.get_mut(&record.topic).ok_or(ApplyError::UnknownTopic(record.topic))?;
-        let partitions = topic.partitions.len();
-        let index = usize::try_from(record.partition.0).unwrap_or(usize::MAX);
-        if index > partitions {
-            return Err(ApplyError::PartitionGap { log, partitions });
-        }
-        if let Some(existing) = topic.partitions.get(index)
-            && (record.partition_epoch <= existing.partition_epoch
-                || record.leader_epoch < existing.leader_epoch)
-        {
-            return Err(ApplyError::StaleEpoch {
-                log,
-                leader_from: existing.leader_epoch,
-                leader_to: record.leader_epoch,
-                from: existing.partition_epoch,
-                to: record.partition_epoch,
-            });
-        }
-        let partition = Partition {
-            replicas: record.replicas.clone(),
-            isr: record.isr.clone(),
-            leader: record.leader,
-            leader_epoch: record.leader_epoch,
-            partition_epoch: record.partition_epoch,
-        };
-        let topic = Arc::make_mut(topic);
-        if index == partitions {
-            topic.partitions.push(partition);
-            Ok(Change::PartitionCreated(log))
-        } else {
-            topic.partitions[index] = partition;
-            Ok(Change::PartitionChanged(log))
-        }
-    }
-
-    fn apply_topic_config(&mut self, record: &TopicConfigRecord) -> Result<Change, ApplyError> {
-        let topic = self.topics.get_mut(&record.topic).ok_or(ApplyError::UnknownTopic(record.topic))?;
-        set(&mut Arc::make_mut(topic).configs, &record.name, record.value.as_ref());
-        Ok(Change::TopicConfig(record.topic))
-    }
-
-    fn apply_broker_config(&mut self, record: &BrokerConfigRecord) -> Change {
-        let configs = self.broker_configs.entry(record.broker).or_default();
-        set(configs, &record.name, record.value.as_ref());
-        if configs.is_empty() {
-            self.broker_configs.remove(&record.broker);
-        }
-        Change::BrokerConfig(record.broker)
-    }
-
-    fn apply_producer_ids(&mut self, record: &ProducerIdsRecord) -> Result<Change, ApplyError> {
-        let from = self.next_producer_id();
-        if record.next < from {
-            return Err(ApplyError::ProducerIdsFall { from, to: record.next });
-        }
-        self.last_producer_block = Some(record.clone());
-        Ok(Change::ProducerIds)
+            })
+        });
+        (self.cluster.clone().into_iter().map(MetadataRecord::Cluster))
+            .chain(features)
+            .chain(self.brokers().cloned().map(MetadataRecord::Broker))
+            .chain(configs)
+            .chain(self.last_producer_block.clone().map(MetadataRecord::ProducerIds))
+            .chain(self.topics.values().flat_map(|topic| topic_records(topic)))
     }
 }
 
-fn set(configs: &mut BTreeMap<String, String>, name: &str, value: Option<&String>) {
-    match value {
-        Some(value) => configs.insert(name.to_owned(), value.clone()),
-        None => configs.remove(name),
-    };
-}
-
-/// Invariant: the in-sync replicas are replicas, the leader is in sync, and nobody is named twice.
-fn check_replicas(log: LogId, record: &PartitionRecord) -> Result<(), ApplyError> {
-    let twice = |ids: &[BrokerId]| (1..ids.len()).any(|at| ids[..at].contains(&ids[at]));
-    let problem = if record.replicas.is_empty() {
-        "it has no replicas"
-    } else if twice(&record.replicas) || twice(&record.isr) {
-        "a broker is named twice"
-    } else if record.isr.iter().any(|id| !record.replicas.contains(id)) {
-        "an in-sync replica is not a replica"
-    } else if record.leader.is_some_and(|leader| !record.isr.contains(&leader)) {
-        "the leader is not in sync"
-    } else {
-        return Ok(());
-    };
-    Err(ApplyError::Replicas { log, problem })
-}
-
-fn snapshot_topic(topic: &Topic, records: &mut Vec<MetadataRecord>) {
-    records.push(MetadataRecord::Topic(TopicRecord { id: topic.id, name: topic.name.clone() }));
-    records.extend(topic.logs().zip(&topic.partitions).map(|(log, partition)| {
-        MetadataRecord::Partition(PartitionRecord {
-            topic: log.topic,
-            partition: log.partition,
-            replicas: partition.replicas.clone(),
-            isr: partition.isr.clone(),
-            leader: partition.leader,
-            leader_epoch: partition.leader_epoch,
-            partition_epoch: partition.partition_epoch,
-        })
-    }));
-    records.extend(topic.configs.iter().map(|(name, value)| {
+fn topic_records(topic: &Topic) -> impl Iterator<Item = MetadataRecord> + '_ {
+    let id = topic.id();
+    let partitions = topic
+        .partitions_with_logs()
+        .map(|(log, partition)| MetadataRecord::Partition(partition.to_record(log)));
+    let configs = topic.configs().iter().map(move |(name, value)| {
         let (name, value) = (name.clone(), Some(value.clone()));
-        MetadataRecord::TopicConfig(TopicConfigRecord { topic: topic.id, name, value })
-    }));
+        MetadataRecord::TopicConfig(TopicConfigRecord { topic: id, name, value })
+    });
+    std::iter::once(MetadataRecord::Topic(TopicRecord { id, name: topic.name().to_owned() }))
+        .chain(partitions)
+        .chain(configs)
+}
+
+/// The logs of a topic, of whatever partitions, as a range.
+fn logs_of(topic: TopicId) -> std::ops::RangeInclusive<LogId> {
+    let log = |index| LogId { topic, partition: PartitionIndex(index) };
+    log(0)..=log(i32::MAX)
 }
 
 #[cfg(test)]

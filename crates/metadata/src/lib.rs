@@ -18,11 +18,11 @@ mod records;
 mod refusal;
 
 pub use frame::{FRAME_VERSION, FrameError, MAX_RECORD_BYTES, decode, encode};
-pub use image::{ApplyError, Change, Image, Partition, Topic};
+pub use image::{ApplyError, Change, Image, Partition, Partitions, Topic};
 pub use names::{METADATA_LOG, check_topic_name, is_internal_topic, is_reserved_topic_id};
 pub use records::{
-    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, METADATA_VERSION, MetadataRecord,
-    PartitionRecord, ProducerIdsRecord, RemoveBrokerRecord, RemoveTopicRecord, TopicConfigRecord,
-    TopicRecord,
+    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, FeatureRange, FeatureRecord, METADATA_VERSION,
+    MetadataRecord, PartitionRecord, ProducerIdsRecord, RemoveBrokerRecord, RemoveTopicRecord,
+    TopicConfigRecord, TopicRecord,
 };
 pub use refusal::{Refusal, RefusalCode};

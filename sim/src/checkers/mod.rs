@@ -23,13 +23,18 @@ mod l2;
 mod l3;
 mod licence;
 mod machine;
+pub mod members;
 mod quorum;
 mod replica;
 pub mod rules;
+pub mod s1;
 mod s10;
 mod s11;
 mod s14;
 mod s1b;
+pub mod s2;
+pub mod s3;
+pub mod s4;
 mod s5;
 mod s6;
 mod s7;
@@ -221,7 +226,11 @@ impl Checkers {
             regime,
             terms,
             vec![
-                Box::new(s1b::OneAppender::default()),
+                Box::new(s1::OneLeader::default()),
+                Box::new(s1b::OwnEpoch),
+                Box::new(s2::OneVote::default()),
+                Box::new(s3::OneLog::default()),
+                Box::new(s4::Majority::default()),
                 Box::new(s5::Members::default()),
                 Box::new(s6::Copies::default()),
                 Box::new(s7::Watermark),
@@ -333,7 +342,10 @@ impl Checkers {
 /// Every property that is checked, and what it says.
 pub fn all_names() -> &'static [(&'static str, &'static str)] {
     &[
-        ("S1", "at most one node appends to a partition in one leader epoch"),
+        ("S1", "a term of the quorum has one leader, and a leader epoch of a partition one appender"),
+        ("S2", "a member of the quorum votes once per term, and the terms of its votes never fall"),
+        ("S3", "all members apply the same committed log without a gap, and each new leader has all of it"),
+        ("S4", "a committed entry of the quorum is on the disks of a majority, and no member gives it up"),
         ("S5", "every member of the in-sync or eligible set holds all that is committed"),
         ("S6", "two replicas agree below the smaller of their high watermarks"),
         ("S7", "the high watermark moves with enough in-sync replicas alone, and waits for pending ones too"),

@@ -94,9 +94,9 @@ impl Shared {
         }
     }
 
-    /// The leader epoch that comes next.
+    /// The leader epoch that comes next. Others in between are left to leaders whose history this node had no part in.
     pub fn next_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch(self.epochs.fetch_add(1, Ordering::Relaxed))
+        LeaderEpoch(self.epochs.fetch_add(3, Ordering::Relaxed))
     }
 
     /// The record of what happened.
@@ -153,16 +153,7 @@ impl Shared {
         log: &Log<SimEnv>,
         to: Offset,
     ) -> Result<(), Violation> {
-        let producers = self.producers_of(log.id());
-        if producers.iter().any(|producer| lock_producer(producer).is_busy()) {
-            return Ok(());
-        }
-        for producer in &producers {
-            let mut producer = lock_producer(producer);
-            producer.begin();
-            producer.forget();
-        }
-        self.with_log(log.id(), |ghost| ghost.expect_truncation(to));
+        let Some(producers) = self.silence(log.id()) else { return Ok(()) };
         let truncated = log.truncate(to).await.is_ok();
         opened.context.epoch = self.next_epoch();
         producers.iter().for_each(|producer| lock_producer(producer).restart());
@@ -174,6 +165,43 @@ impl Shared {
             ));
         }
         Ok(())
+    }
+
+    /// Empties a log, to go on at another offset, as replication would. Nobody appends meanwhile.
+    pub async fn restart_log(
+        &self,
+        opened: &mut Opened,
+        log: &Log<SimEnv>,
+        start: Offset,
+    ) -> Result<(), Violation> {
+        let Some(producers) = self.silence(log.id()) else { return Ok(()) };
+        self.with_log(log.id(), |ghost| ghost.restarting = Some(start));
+        let restarted = log.restart_at(start).await.is_ok();
+        if !log.is_poisoned() {
+            self.with_log(log.id(), |ghost| ghost.restarting = None);
+        }
+        opened.context.epoch = self.next_epoch();
+        producers.iter().for_each(|producer| lock_producer(producer).restart());
+        let found = (log.start_offset(), log.end_offset(), log.latest_epoch());
+        if restarted && found != (start, start, None) {
+            let text = format!("{}: it began anew at {start}, and has {found:?}", log.id());
+            return Err(Violation::new("S8", text));
+        }
+        Ok(())
+    }
+
+    /// Takes the clients of a log, which give up what has no answer; None if one of them is at work.
+    pub fn silence(&self, log: LogId) -> Option<Vec<SharedProducer>> {
+        let producers = self.producers_of(log);
+        if producers.iter().any(|producer| lock_producer(producer).is_busy()) {
+            return None;
+        }
+        for producer in &producers {
+            let mut producer = lock_producer(producer);
+            producer.begin();
+            producer.forget();
+        }
+        Some(producers)
     }
 
     /// A log that is about to be made, with its clients.

@@ -10,6 +10,7 @@ mod history;
 mod marks;
 mod plan;
 mod producer;
+mod replica;
 mod verify;
 mod workload;
 

@@ -3,96 +3,147 @@
 use super::Inner;
 use crate::topic::log_config;
 use highwater_env::{Env, Event};
-use highwater_log::{CleanupPolicy, LogConfig, LogError};
+use highwater_log::LogError;
 use highwater_metadata::{Change, Image, METADATA_LOG, Topic};
-use highwater_types::{LogId, Offset, mutant};
+use highwater_types::{LogId, mutant};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many logs are made or deleted at once.
 const AT_ONCE: usize = 16;
 
+/// What this node knows of the logs that it should have.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// Logs that could not be made; they are tried again.
+    failed: BTreeSet<LogId>,
+}
+
 impl<E: Env> Inner<E> {
-    /// Brings the logs in line with the metadata at start: configures them, deletes those of topics that were deleted
-    /// and those that a crash left behind, and reports what should not be.
-    pub(super) async fn reconcile(self: &Arc<Self>, image: &Image, removed: &BTreeSet<LogId>) {
-        let mut leftover: Vec<LogId> = removed.iter().copied().collect();
-        for log in self.store.logs() {
-            let id = log.id();
-            if id == METADATA_LOG || image.partition(id).is_some() {
-                continue;
-            }
-            if removed.contains(&id) {
-                self.env.observe(&Event::Reached("cluster: log of a deleted topic left by a crash"));
-            } else if log.end_offset() == Offset::ZERO || mutant!("ctrl-stray-delete") {
-                self.env.observe(&Event::Reached("cluster: log of a topic that was never committed"));
-                leftover.push(id);
-            } else {
-                // Never deleted: if it is the metadata that is wrong, this is somebody's data.
-                tracing::error!(
-                    log = %id, records = log.end_offset().0 - log.start_offset().0,
-                    "the data directory holds a log with records that no topic of the metadata has; it is left as it is"
-                );
-                log.set_config(keep_everything()).await;
-            }
+    /// Brings the logs in line with the whole of the metadata: makes those that are missing and never were, configures
+    /// all, and deletes those of partitions that are gone.
+    pub(super) async fn reconcile(self: &Arc<Self>, image: &Image, index: u64) {
+        let seen = self.seen.mark().await.map_or(0, |mark| mark.index);
+        if index < seen && !mutant!("ctrl-stray-delete") {
+            tracing::error!(
+                index,
+                seen,
+                "the metadata is older than what this node has carried out before: nothing is deleted by it. Restore \
+                 the metadata log of the voters"
+            );
+        } else {
+            self.remove_strays(image).await;
         }
-        self.remove_logs(leftover).await;
+        let own: Vec<LogId> =
+            image.topics().flat_map(|topic| self.own_logs(topic).collect::<Vec<_>>()).collect();
+        self.make(image, own, seen, index).await;
         for topic in image.topics() {
             self.configure_topic(image, topic).await;
-            for id in self.own_logs(topic).filter(|&id| self.store.log(id).is_none()) {
-                // It was made before the metadata told of it, so it was lost. An empty one in its place would hide
-                // that.
-                tracing::error!(
-                    log = %id, topic = topic.name(),
-                    "the log of a partition is missing or cannot be opened; the partition is offline. Restore its \
-                     directory, or delete the topic"
-                );
-            }
         }
     }
 
-    /// Makes the logs of new partitions; all or none.
-    pub(super) async fn create_logs(
-        self: &Arc<Self>,
-        image: &Image,
-        changes: &[Change],
-    ) -> Result<Vec<LogId>, LogError> {
-        let wanted: Vec<(LogId, LogConfig)> = changes
+    /// Deletes the logs that no partition of this node has any more. The metadata is known to be a later state than
+    /// the one that they were made by.
+    async fn remove_strays(self: &Arc<Self>, image: &Image) {
+        let is_stray = |id: &LogId| {
+            *id != METADATA_LOG
+                && image.partition(*id).is_none_or(|partition| !partition.replicas.contains(&self.node))
+        };
+        let strays: Vec<LogId> = self.store.logs().iter().map(|log| log.id()).filter(is_stray).collect();
+        if !strays.is_empty() {
+            self.env.observe(&Event::Reached("cluster: log of a partition that is gone left by a crash"));
+            tracing::info!(logs = strays.len(), "deleting logs of partitions that this node has no more");
+        }
+        self.remove_logs(strays).await;
+    }
+
+    /// Makes the logs of partitions that changes give to this node.
+    pub(super) async fn make_logs(self: &Arc<Self>, image: &Image, changes: &[Change], index: u64) {
+        let is_own = |id: &LogId| {
+            image.partition(*id).is_some_and(|partition| partition.replicas.contains(&self.node))
+        };
+        let own: BTreeSet<LogId> = changes
             .iter()
             .filter_map(|change| match change {
-                Change::PartitionCreated(id) => Some(*id),
+                Change::PartitionCreated(id) | Change::PartitionChanged(id) => Some(*id),
                 _ => None,
             })
-            .filter(|id| {
-                image.partition(*id).is_some_and(|partition| partition.replicas.contains(&self.node))
-            })
-            .filter_map(|id| Some((id, log_config(&self.view(image).topic(image.topic_by_id(id.topic)?)))))
+            .filter(is_own)
             .collect();
-        let failure = Arc::new(Mutex::new(None));
-        let ids: Vec<LogId> = wanted.iter().map(|(id, _)| *id).collect();
-        self.each(wanted, {
-            let failure = Arc::clone(&failure);
-            move |inner, (id, config)| {
-                let failure = Arc::clone(&failure);
-                async move {
-                    if failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                        return;
-                    }
-                    if let Err(error) = inner.store.create_log(id, config).await {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
+        // What was there before these changes was looked at when it came.
+        let seen = self.carried.value();
+        self.make(image, own.into_iter().collect(), seen, index).await;
+    }
+
+    /// Tries again to make the logs that could not be made.
+    pub(super) async fn retry_logs(self: &Arc<Self>) {
+        let failed = std::mem::take(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed);
+        if failed.is_empty() {
+            return;
+        }
+        let image = Arc::clone(&self.directory.load().image);
+        let own = failed.into_iter().filter(|id| {
+            image.partition(*id).is_some_and(|partition| partition.replicas.contains(&self.node))
+        });
+        self.make(&image, own.collect(), 0, self.carried.value()).await;
+        self.directory.publish(image, &self.store);
+    }
+
+    /// Makes those of the logs that are not there and never were. `seen` is up to where the metadata had been carried
+    /// out before, `index` up to where it is now.
+    async fn make(self: &Arc<Self>, image: &Image, logs: Vec<LogId>, seen: u64, index: u64) {
+        let mut missing = Vec::new();
+        for id in logs.into_iter().filter(|id| self.store.log(*id).is_none()) {
+            let (Some(partition), Some(topic)) = (image.partition(id), image.topic_by_id(id.topic)) else {
+                continue;
+            };
+            let complete = partition.isr.contains(&self.node) || partition.elr.contains(&self.node);
+            if complete && partition.created <= seen {
+                // It was made before the mark was, so it was lost. An empty one in its place would hide that, and
+                // might even be taken for a complete one.
+                self.env.observe(&Event::Reached("cluster: lost log found"));
+                tracing::error!(
+                    log = %id, topic = topic.name(),
+                    "the log of a partition is missing or cannot be opened; the partition is offline here. Restore its \
+                     directory, or delete the topic"
+                );
+                continue;
+            }
+            missing.push((id, log_config(&self.view(image).topic(topic))));
+        }
+        if missing.is_empty() {
+            return;
+        }
+        self.each(missing, |inner, (id, config)| async move {
+            if let Err(error) = inner.store.create_log(id, config).await {
+                tracing::error!(log = %id, %error, "the log of a partition cannot be made; it is tried again");
+                inner.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.insert(id);
             }
         })
         .await;
-        let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failure {
-            None => Ok(ids),
-            Some(error) => {
-                self.remove_logs(ids).await;
-                Err(error)
+        // A log that could not be made must not count as lost later.
+        let all_made = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.is_empty();
+        if all_made && let Err(error) = self.seen.carried(index).await {
+            tracing::error!(%error, "the mark of what was carried out cannot be written");
+        }
+    }
+
+    /// The logs that changes take from this node.
+    pub(super) fn logs_to_remove(&self, image: &Image, changes: &[Change]) -> Vec<LogId> {
+        let mut gone = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::TopicDeleted(topic) => gone.extend(topic.logs()),
+                Change::PartitionChanged(id) => {
+                    let replicas = image.partition(*id).map(|partition| &partition.replicas);
+                    if replicas.is_some_and(|replicas| !replicas.contains(&self.node)) {
+                        gone.insert(*id);
+                    }
+                }
+                _ => {}
             }
         }
+        gone.into_iter().filter(|id| self.store.log(*id).is_some()).collect()
     }
 
     /// Deletes logs, among them such as could not be opened. What cannot be deleted now is deleted at the next start.
@@ -174,14 +225,5 @@ impl<E: Env> Inner<E> {
         for task in tasks {
             let _ = task.await;
         }
-    }
-}
-
-fn keep_everything() -> LogConfig {
-    LogConfig {
-        retention_ms: None,
-        retention_bytes: None,
-        cleanup: CleanupPolicy { delete: false, compact: false },
-        ..LogConfig::default()
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn handle<E: Env>(
     let listener = context.shared.config.listeners.get(context.link.listener);
     let listener = listener.map_or("", |listener| listener.name.as_str());
     response.cluster_id = routing.image.cluster_id().map(|id| Str::from(id.to_string())).unwrap_or_default();
-    response.controller_id = context.shared.config.node_id;
+    response.controller_id = context.shared.controller_id(&routing.image);
     response.brokers = routing
         .image
         .brokers()

@@ -127,8 +127,8 @@ fn describe_partition(
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
         isr_nodes: partition.isr.clone(),
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
+        eligible_leader_replicas: Some(partition.elr.clone()),
+        last_known_elr: Some(partition.last_known_elr.clone()),
         offline_replicas: partition.replicas.iter().copied().filter(|id| is_offline(id)).collect(),
     }
 }
@@ -155,13 +155,13 @@ mod tests {
     fn image(topics: &[(&str, i32)]) -> Image {
         let mut image = Image::new();
         for (id, fenced) in [(1, false), (2, true)] {
-            let broker = BrokerRecord { id: BrokerId(id), endpoints: vec![], rack: None, fenced };
-            image.apply(&MetadataRecord::Broker(broker)).unwrap();
+            let broker = BrokerRecord { id: BrokerId(id), fenced, ..BrokerRecord::default() };
+            image.apply(&MetadataRecord::Broker(broker), 0).unwrap();
         }
         for (number, (name, partitions)) in topics.iter().enumerate() {
             let topic = TopicId(Uuid::from_random(1000 + number as u128));
             let record = TopicRecord { id: topic, name: (*name).to_owned() };
-            image.apply(&MetadataRecord::Topic(record)).unwrap();
+            image.apply(&MetadataRecord::Topic(record), 1).unwrap();
             for partition in (0..*partitions).map(PartitionIndex) {
                 let record = PartitionRecord {
                     topic,
@@ -170,9 +170,9 @@ mod tests {
                     isr: vec![BrokerId(1)],
                     leader: (name != &"dark").then_some(BrokerId(1)),
                     leader_epoch: LeaderEpoch(3),
-                    partition_epoch: 0,
+                    ..PartitionRecord::default()
                 };
-                image.apply(&MetadataRecord::Partition(record)).unwrap();
+                image.apply(&MetadataRecord::Partition(record), 1).unwrap();
             }
         }
         image

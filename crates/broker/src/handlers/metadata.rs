@@ -79,7 +79,7 @@ fn describe<E: Env>(
     MetadataResponse {
         brokers: brokers(context, routing),
         cluster_id: routing.image.cluster_id().map(|id| Str::from(id.to_string())),
-        controller_id: context.shared.config.node_id,
+        controller_id: context.shared.controller_id(&routing.image),
         topics,
         ..MetadataResponse::default()
     }

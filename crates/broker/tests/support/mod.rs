@@ -62,7 +62,15 @@ pub fn config(dir: &Path, settings: &[(&str, &str)]) -> BrokerConfig {
     config
 }
 
+/// Shows the nodes' logs, if `HIGHWATER_LOG` says what of them.
+pub fn show_logs() {
+    if let Ok(filter) = std::env::var("HIGHWATER_LOG") {
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    }
+}
+
 pub async fn start<E: Env>(env: &E, dir: &Path, settings: &[(&str, &str)]) -> Node<E> {
+    show_logs();
     Node::start(env.clone(), config(dir, settings)).await.unwrap()
 }
 

@@ -3,11 +3,13 @@
 use super::Target;
 use highwater_env::Rng;
 use highwater_metadata::{
-    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, FRAME_VERSION, Image, METADATA_VERSION,
-    MetadataRecord, PartitionRecord, ProducerIdsRecord, RemoveBrokerRecord, RemoveTopicRecord,
-    TopicConfigRecord, TopicRecord, decode, encode,
+    BrokerConfigRecord, BrokerRecord, ClusterRecord, Endpoint, FRAME_VERSION, FeatureRange, FeatureRecord,
+    Image, METADATA_VERSION, MetadataRecord, PartitionRecord, ProducerIdsRecord, RemoveBrokerRecord,
+    RemoveTopicRecord, TopicConfigRecord, TopicRecord, decode, encode,
 };
-use highwater_types::{BrokerId, ClusterId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, Uuid};
+use highwater_types::{
+    BrokerEpoch, BrokerId, ClusterId, DiskId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, Uuid,
+};
 use rand::RngExt;
 
 /// Frames one after another, each behind its length in two bytes.
@@ -47,10 +49,15 @@ fn broker(rng: &mut Rng) -> BrokerId {
     BrokerId(rng.random_range(0..3))
 }
 
+/// Mostly none of these, sometimes some.
+fn some_of(rng: &mut Rng, ids: &[i32]) -> Vec<BrokerId> {
+    ids.iter().filter(|_| rng.random_range(0..4) == 0).map(|&id| BrokerId(id)).collect()
+}
+
 fn some_record(rng: &mut Rng) -> MetadataRecord {
     let text =
         |rng: &mut Rng| ["orders", "retention.ms", "1000", "", "a b"][rng.random_range(0..5)].to_owned();
-    match rng.random_range(0..9) {
+    match rng.random_range(0..10) {
         0 => MetadataRecord::Broker(BrokerRecord {
             id: broker(rng),
             endpoints: vec![Endpoint {
@@ -61,6 +68,15 @@ fn some_record(rng: &mut Rng) -> MetadataRecord {
             }],
             rack: rng.random::<bool>().then(|| text(rng)),
             fenced: rng.random(),
+            // Either a new registration, or what happens to one that may be in force.
+            epoch: BrokerEpoch(rng.random_range(-1..4)),
+            incarnation: Uuid::from_random(rng.random_range(1..3)),
+            disk: DiskId(Uuid::from_random(rng.random_range(1..3))),
+            shutting_down: rng.random(),
+            is_controller: rng.random(),
+            features: (0..rng.random_range(0..3))
+                .map(|_| FeatureRange { name: text(rng), min: rng.random(), max: rng.random() })
+                .collect(),
         }),
         1 => MetadataRecord::RemoveBroker(RemoveBrokerRecord { id: broker(rng) }),
         2 | 3 => MetadataRecord::Topic(TopicRecord { id: topic(rng), name: text(rng) }),
@@ -68,11 +84,17 @@ fn some_record(rng: &mut Rng) -> MetadataRecord {
         5 => MetadataRecord::Partition(PartitionRecord {
             topic: topic(rng),
             partition: PartitionIndex(rng.random_range(0..3)),
-            replicas: vec![BrokerId(0), BrokerId(1)],
+            replicas: vec![BrokerId(0), BrokerId(1), BrokerId(2)],
             isr: vec![BrokerId(0)],
+            elr: some_of(rng, &[0, 1]),
+            last_known_elr: some_of(rng, &[0, 3]),
+            adding: some_of(rng, &[1, 2]),
+            removing: some_of(rng, &[0, 2]),
             leader: Some(BrokerId(0)).filter(|_| rng.random()),
             leader_epoch: LeaderEpoch(rng.random_range(0..3)),
             partition_epoch: rng.random_range(0..5),
+            unclean_epoch: Some(LeaderEpoch(1)).filter(|_| rng.random()),
+            created: rng.random::<bool>().then(|| rng.random_range(0..100)),
         }),
         6 => MetadataRecord::TopicConfig(TopicConfigRecord {
             topic: topic(rng),
@@ -84,6 +106,7 @@ fn some_record(rng: &mut Rng) -> MetadataRecord {
             name: text(rng),
             value: rng.random::<bool>().then(|| text(rng)),
         }),
+        8 => MetadataRecord::Feature(FeatureRecord { name: text(rng), level: rng.random_range(0..3) }),
         _ => MetadataRecord::ProducerIds(ProducerIdsRecord {
             broker: broker(rng),
             next: ProducerId(rng.random_range(0..10_000)),
@@ -121,7 +144,7 @@ impl Target for Frames {
 
     fn run(&mut self, input: &[u8]) -> Result<(), String> {
         let mut image = Image::new();
-        for frame in frames(input) {
+        for (index, frame) in (0..).zip(frames(input)) {
             let Ok(record) = decode(frame) else { continue };
             let again =
                 encode(&record).map_err(|error| format!("{record:?} is read and not written: {error}"))?;
@@ -130,13 +153,13 @@ impl Target for Frames {
             }
             let before = image.clone();
             // A record that is refused must leave nothing behind.
-            if image.apply(&record).is_err() && image != before {
+            if image.apply(&record, index).is_err() && image != before {
                 return Err(format!("{record:?} is refused and changes the state"));
             }
         }
         let mut copy = Image::new();
-        for record in image.snapshot() {
-            copy.apply(&record)
+        for record in image.to_records() {
+            copy.apply(&record, u64::MAX)
                 .map_err(|error| format!("of the state's own snapshot {record:?}: {error}"))?;
         }
         if copy == image { Ok(()) } else { Err("the state differs from its snapshot".to_owned()) }

@@ -14,10 +14,24 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .doc("The addresses that clients are told to connect to. Without a setting: those that are listened on."),
     Key::new("auto.create.topics.enable", ValueType::Boolean, "true")
         .doc("Whether a topic comes into being when a client asks for its metadata and allows that."),
+    Key::new("auto.leader.rebalance.enable", ValueType::Boolean, "true")
+        .doc("Whether leadership is given back to preferred replicas once they are in sync again."),
+    Key::new("broker.heartbeat.interval.ms", ValueType::Int, "2000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How often a broker tells the controller that it is there."),
+    Key::new("broker.session.timeout.ms", ValueType::Int, "9000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("After how long without a word from a broker the controller takes it for failed."),
     Key::new("connections.max.idle.ms", ValueType::Long, "600000")
         .rule(Rule::at_least(1))
         .read_only()
         .doc("After how long without a request a connection is closed."),
+    Key::new("controller.quorum.election.timeout.ms", ValueType::Int, "1000")
+        .rule(Rule::at_least(20))
+        .read_only()
+        .doc("For how long a voter hears of no controller before it stands for election."),
     Key::new("default.replication.factor", ValueType::Int, "3")
         .unset()
         .rule(Rule::Within(1, 32_767))
@@ -30,6 +44,17 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1024))
         .read_only()
         .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
+    Key::new("leader.imbalance.check.interval.seconds", ValueType::Long, "300")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How often the controller looks for leadership to give back."),
+    Key::new("leader.imbalance.per.broker.percentage", ValueType::Int, "10")
+        .rule(Rule::Within(0, 100))
+        .read_only()
+        .doc(
+            "How many of the partitions that prefer a broker may be led by others, in percent, before leadership is \
+             given back to it.",
+        ),
     Key::new("listeners", ValueType::List, "").unset().elsewhere("listener").doc("The addresses that are listened on."),
     Key::new("log.dirs", ValueType::List, "").unset().elsewhere("data_dir").doc("The directory that holds the data."),
     Key::new("log.flush.interval.ms", ValueType::Long, "0")

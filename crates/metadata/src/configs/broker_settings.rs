@@ -8,14 +8,26 @@ use super::registry::broker_key;
 pub struct BrokerSettings {
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
+    /// `auto.leader.rebalance.enable`.
+    pub auto_leader_rebalance_enable: bool,
+    /// `broker.heartbeat.interval.ms`.
+    pub broker_heartbeat_interval_ms: i32,
+    /// `broker.session.timeout.ms`.
+    pub broker_session_timeout_ms: i32,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,
+    /// `controller.quorum.election.timeout.ms`.
+    pub controller_quorum_election_timeout_ms: i32,
     /// `default.replication.factor`, where it is set.
     pub default_replication_factor: Option<i16>,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
+    /// `leader.imbalance.check.interval.seconds`.
+    pub leader_imbalance_check_interval_seconds: i64,
+    /// `leader.imbalance.per.broker.percentage`.
+    pub leader_imbalance_per_broker_percentage: i32,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
     /// `max.connections`.
@@ -39,11 +51,17 @@ impl BrokerSettings {
         let flag = |name| parse_bool(&text(name)).expect("values in force are checked");
         Self {
             auto_create_topics_enable: flag("auto.create.topics.enable"),
+            auto_leader_rebalance_enable: flag("auto.leader.rebalance.enable"),
+            broker_heartbeat_interval_ms: int("broker.heartbeat.interval.ms"),
+            broker_session_timeout_ms: int("broker.session.timeout.ms"),
             connections_max_idle_ms: long("connections.max.idle.ms"),
+            controller_quorum_election_timeout_ms: int("controller.quorum.election.timeout.ms"),
             default_replication_factor: optional("default.replication.factor")
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
+            leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),

@@ -47,6 +47,13 @@ pub enum Durability {
     Replicated,
 }
 
+impl Durability {
+    /// The durability of this name, which has been checked.
+    pub(super) fn of(text: &str) -> Self {
+        if text.trim() == "replicated" { Self::Replicated } else { Self::Sync }
+    }
+}
+
 /// A topic's configuration. Fields have the names of the configurations; those that nothing looks at are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
@@ -109,10 +116,7 @@ impl TopicConfig {
             cleanup_policy: cleanup_policy(&text("cleanup.policy")),
             compression_type: compression_type(&text("compression.type")),
             delete_retention_ms: long("delete.retention.ms"),
-            durability: match text("durability").trim() {
-                "replicated" => Durability::Replicated,
-                _ => Durability::Sync,
-            },
+            durability: Durability::of(&text("durability")),
             file_delete_delay_ms: long("file.delete.delay.ms"),
             index_interval_bytes: int("index.interval.bytes"),
             max_compaction_lag_ms: long("max.compaction.lag.ms"),

@@ -201,8 +201,7 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
         .doc("After how long a segment ends even if it is not full, so that retention can drop it."),
     Key::new("unclean.leader.election.enable", ValueType::Boolean, "false")
         .synonyms(&[synonym("unclean.leader.election.enable")])
-        .doc("Whether a replica that is not in sync may lead when no other is left, at the price of acknowledged records.")
-        .inert("a replica that is not in sync is never elected."),
+        .doc("Whether a replica that is not in sync may lead when no other is left, at the price of acknowledged records."),
 ];
 
 const NO_TIERS_SENTENCE: &str = "tiered storage is not built.";

@@ -2,6 +2,7 @@
 
 use super::broker_settings::BrokerSettings;
 use super::key::{Key, Update};
+use super::membership::MembershipRules;
 use super::registry::{broker_keys, topic_key, topic_keys, unknown};
 use super::statics::StaticConfig;
 use super::topic_config::TopicConfig;
@@ -88,6 +89,12 @@ impl<'a> ConfigView<'a> {
     /// The configuration of a topic with these settings of its own and this replication factor.
     pub fn topic_with(&self, overrides: &BTreeMap<String, String>, replication_factor: usize) -> TopicConfig {
         TopicConfig::from_lookup(|key| self.topic_value(key, overrides, replication_factor).value)
+    }
+
+    /// What decides who may be in sync and lead.
+    pub fn membership(&self, topic: &Topic) -> MembershipRules {
+        let factor = topic.replication_factor();
+        MembershipRules::from_lookup(|key| self.topic_value(key, topic.configs(), factor).value)
     }
 
     /// This broker's configuration.

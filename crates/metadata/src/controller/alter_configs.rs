@@ -1,9 +1,10 @@
 //! Changing configurations, whole (AlterConfigs) or name by name (IncrementalAlterConfigs).
 
+use super::work::Work;
 use super::{Decision, Draft};
 use crate::configs::{
-    ConfigView, Key, Update, ValueType, broker_key, broker_keys, check_topic_configs, parse_list, topic_key,
-    topic_keys, unknown,
+    CLUSTER_WIDE, ConfigView, Key, Update, ValueType, broker_key, broker_keys, check_topic_configs,
+    parse_list, topic_key, topic_keys, unknown,
 };
 use crate::image::Topic;
 use crate::records::{BrokerConfigRecord, MetadataRecord, TopicConfigRecord};
@@ -11,6 +12,8 @@ use crate::refusal::{Refusal, RefusalCode};
 use highwater_types::BrokerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+const MIN_ISR: &str = "min.insync.replicas";
 
 /// What a configuration belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +147,32 @@ fn decide<C: Named>(
             draft.add(alter(Target::find(view, resource)?, changes)?)
         })
         .collect();
-    draft.finish_validated(validate_only, answers)
+    let decision = draft.finish_validated(validate_only, answers);
+    Decision { records: settled(view, decision.records), ..decision }
+}
+
+/// The records, and what a smaller `min.insync.replicas` makes of partitions: it must be in force nowhere before the
+/// replicas that it leaves behind cannot be elected any more.
+fn settled(view: &ConfigView<'_>, records: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+    let mut topics = BTreeSet::new();
+    for record in &records {
+        match record {
+            MetadataRecord::TopicConfig(record) if record.name == MIN_ISR => {
+                topics.insert(record.topic);
+            }
+            MetadataRecord::BrokerConfig(record) if record.name == MIN_ISR => {
+                topics.extend(view.image.topics().map(|topic| topic.id()));
+            }
+            _ => {}
+        }
+    }
+    if topics.is_empty() {
+        return records;
+    }
+    let mut work = Work::new(view);
+    records.into_iter().for_each(|record| work.push(record));
+    topics.into_iter().for_each(|topic| work.settle(topic));
+    work.into_records()
 }
 
 /// What is altered, and what is set on it.
@@ -190,6 +218,10 @@ impl<'a> Target<'a> {
         if key.update != Update::Dynamic {
             let message =
                 format!("Cannot update {name} while the broker runs: it is read when the broker starts.");
+            return Err(Refusal::new(RefusalCode::InvalidRequest, message));
+        }
+        if matches!(self, Self::Broker(Some(_), _)) && CLUSTER_WIDE.contains(&name) {
+            let message = format!("All brokers must agree on {name}: set it on a topic, or for all brokers.");
             return Err(Refusal::new(RefusalCode::InvalidRequest, message));
         }
         Ok(key)

@@ -28,10 +28,13 @@ pub fn bootstrap(image: &Image, cluster_id: ClusterId) -> Vec<MetadataRecord> {
     }
 }
 
-/// Registers a broker; nothing if it is registered just so.
-pub fn register_broker(image: &Image, broker: BrokerRecord) -> Vec<MetadataRecord> {
-    if image.broker(broker.id) == Some(&broker) {
-        return Vec::new();
+/// Registers the one broker of a cluster without sessions; nothing if it is registered just so.
+pub fn register_broker(image: &Image, mut broker: BrokerRecord) -> Vec<MetadataRecord> {
+    if let Some(existing) = image.broker(broker.id) {
+        broker.epoch = existing.epoch;
+        if *existing == broker {
+            return Vec::new();
+        }
     }
     vec![MetadataRecord::Broker(broker)]
 }

@@ -4,7 +4,7 @@ use super::{Decision, Draft, check_assignment, check_replication_factor, new_par
 use crate::configs::ConfigView;
 use crate::placement::Placement;
 use crate::refusal::{Refusal, RefusalCode};
-use highwater_types::BrokerId;
+use highwater_types::{BrokerId, LogId, PartitionIndex};
 use std::collections::BTreeMap;
 
 /// Partitions that a request asks for.
@@ -81,7 +81,9 @@ fn extend(
         }
         None => {
             check_replication_factor(placement, factor)?;
-            (0..added).map(|_| placement.place(factor)).collect()
+            let logs = (existing..wanted.count)
+                .map(|index| LogId { topic: topic.id(), partition: PartitionIndex(index) });
+            logs.map(|log| placement.place(log, factor)).collect()
         }
     };
     draft.add(

@@ -7,7 +7,7 @@ use crate::names::{check_topic_name, collide, is_reserved_topic_id};
 use crate::placement::Placement;
 use crate::records::{MetadataRecord, TopicConfigRecord, TopicRecord};
 use crate::refusal::{Refusal, RefusalCode};
-use highwater_types::{BrokerId, PartitionIndex, TopicId};
+use highwater_types::{BrokerId, LogId, PartitionIndex, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many replicas a partition gets if nobody says otherwise and enough brokers are live.
@@ -92,8 +92,8 @@ impl Creation<'_> {
     ) -> Result<CreatedTopic, Refusal> {
         self.check_name(&topic.name)?;
         let configs = self.configs(topic)?;
-        let assignment = self.assignment(topic)?;
         let id = self.fresh_id(draw_id)?;
+        let assignment = self.assignment(topic, id)?;
         let partitions = i32::try_from(assignment.len()).expect("the number of partitions is bounded");
         let factor = assignment.first().map_or(0, Vec::len);
         let mut records = vec![MetadataRecord::Topic(TopicRecord { id, name: topic.name.clone() })];
@@ -148,7 +148,7 @@ impl Creation<'_> {
     }
 
     /// The replicas of each partition.
-    fn assignment(&mut self, topic: &NewTopic) -> Result<Vec<Vec<BrokerId>>, Refusal> {
+    fn assignment(&mut self, topic: &NewTopic, id: TopicId) -> Result<Vec<Vec<BrokerId>>, Refusal> {
         if !topic.assignments.is_empty() {
             return self.manual_assignment(topic);
         }
@@ -175,7 +175,8 @@ impl Creation<'_> {
         check_replication_factor(&self.placement, factor)?;
         let count = usize::try_from(partitions).expect("it is positive");
         self.draft.check_room(count)?;
-        Ok((0..count).map(|_| self.placement.place(factor)).collect())
+        let logs = (0..partitions).map(|index| LogId { topic: id, partition: PartitionIndex(index) });
+        Ok(logs.map(|log| self.placement.place(log, factor)).collect())
     }
 
     fn manual_assignment(&mut self, topic: &NewTopic) -> Result<Vec<Vec<BrokerId>>, Refusal> {

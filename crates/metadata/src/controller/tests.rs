@@ -3,6 +3,7 @@
 use super::*;
 use crate::configs::{ConfigView, StaticConfig};
 use crate::records::BrokerRecord;
+use highwater_types::LeaderEpoch;
 use highwater_types::{ClusterId, ProducerId, Uuid};
 use std::cell::Cell;
 
@@ -15,10 +16,10 @@ struct Cluster {
 impl Cluster {
     fn new(brokers: i32) -> Self {
         let mut image = Image::new();
-        image.apply_all(&bootstrap(&image, ClusterId(Uuid::from_random(1)))).unwrap();
+        image.apply_all(&bootstrap(&image, ClusterId(Uuid::from_random(1))), 0).unwrap();
         for id in 1..=brokers {
-            let broker = BrokerRecord { id: BrokerId(id), endpoints: vec![], rack: None, fenced: false };
-            image.apply_all(&register_broker(&image, broker)).unwrap();
+            let broker = BrokerRecord { id: BrokerId(id), ..BrokerRecord::default() };
+            image.apply_all(&[MetadataRecord::Broker(broker)], 1).unwrap();
         }
         Self { image, statics: StaticConfig::default(), next_id: Cell::new(1) }
     }
@@ -54,7 +55,7 @@ impl Cluster {
             })
             .collect();
         assert_eq!(answers, expected);
-        self.image.apply_all(&decision.records).expect("a decision's records can be applied");
+        self.image.apply_all(&decision.records, 9).expect("a decision's records can be applied");
         decision.answers.into_iter().flatten().collect()
     }
 

@@ -41,6 +41,12 @@ fn the_bytes_of_each_kind_are_fixed() {
             }],
             rack: Some("r".to_owned()),
             fenced: true,
+            epoch: BrokerEpoch(9),
+            incarnation: Uuid([3; 16]),
+            disk: DiskId(Uuid([4; 16])),
+            shutting_down: true,
+            is_controller: true,
+            features: vec![FeatureRange { name: "f".to_owned(), min: 1, max: 2 }],
         }),
         MetadataRecord::RemoveBroker(RemoveBrokerRecord { id: BrokerId(1) }),
         MetadataRecord::Topic(TopicRecord { id: topic_id(2), name: "t".to_owned() }),
@@ -53,6 +59,12 @@ fn the_bytes_of_each_kind_are_fixed() {
             leader: Some(BrokerId(0)),
             leader_epoch: LeaderEpoch(4),
             partition_epoch: 5,
+            elr: vec![BrokerId(2)],
+            last_known_elr: vec![BrokerId(6)],
+            adding: vec![BrokerId(2)],
+            removing: vec![BrokerId(1)],
+            unclean_epoch: Some(LeaderEpoch(3)),
+            created: Some(300),
         }),
         MetadataRecord::TopicConfig(TopicConfigRecord {
             topic: topic_id(2),
@@ -61,18 +73,20 @@ fn the_bytes_of_each_kind_are_fixed() {
         }),
         MetadataRecord::BrokerConfig(BrokerConfigRecord { broker: None, name: "a".to_owned(), value: None }),
         MetadataRecord::ProducerIds(ProducerIdsRecord { broker: BrokerId(1), next: ProducerId(1000) }),
+        MetadataRecord::Feature(FeatureRecord { name: "f".to_owned(), level: 2 }),
     ];
     let frames: Vec<_> = records.iter().map(|record| hex(&check_round_trip(record))).collect();
     insta::assert_snapshot!(frames.join("\n"), @"
-    0111d559910a140a10aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1001
-    0152a0ccb01222080112190a09504c41494e5445585412096c6f63616c686f73741884471a01722001
-    01a2ba06171a020801
-    01d22bfd1022150a1002020202020202020202020202020202120174
-    018759cb342a120a1002020202020202020202020202020202
-    0122b0b6fb32210a100202020202020202020202020202020210031a020102220101280030043805
-    01cff0bfb23a170a10020202020202020202020202020202021201611a00
-    01caa8444b4203120161
-    01b1f307694a05080110e807
+    0211d559910a140a10aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1001
+    02661e31801255080112190a09504c41494e5445585412096c6f63616c686f73741884471a0172200128093210030303030303030303030303030303033a10040404040404040404040404040404044001480152070a016610011802
+    02a2ba06171a020801
+    02d22bfd1022150a1002020202020202020202020202020202120174
+    028759cb342a120a1002020202020202020202020202020202
+    02ad79fe2a32320a100202020202020202020202020202020210031a0201022201012800300438054201024a01065201025a010160ac026803
+    02cff0bfb23a170a10020202020202020202020202020202021201611a00
+    02caa8444b4203120161
+    02b1f307694a05080110e807
+    0263710d7852050a01661002
     ");
 }
 
@@ -96,9 +110,10 @@ fn what_cannot_be_understood_is_an_error_that_says_why() {
     };
     let frames = [
         vec![],
-        vec![1, 0, 0, 0],
+        vec![FRAME_VERSION, 0, 0, 0],
         with(0, 0),
-        with(0, 2),
+        with(0, FRAME_VERSION - 1),
+        with(0, FRAME_VERSION + 1),
         with(6, 0x55),
         framed(&[]),
         // Field 99, of the kind that messages are.
@@ -106,14 +121,15 @@ fn what_cannot_be_understood_is_an_error_that_says_why() {
         framed(&[0xff; 12]),
         topic_with_short_id,
         negative_broker,
-        vec![1; MAX_RECORD_BYTES + 1],
+        vec![FRAME_VERSION; MAX_RECORD_BYTES + 1],
     ];
     let texts: Vec<_> = frames.iter().map(|frame| decode(frame).unwrap_err().to_string()).collect();
     insta::assert_snapshot!(texts.join("\n"), @"
     a metadata record of 0 bytes is too short
     a metadata record of 4 bytes is too short
     a metadata record has format version 0, which does not exist: the bytes are damaged
-    a metadata record has format version 2, and this program knows versions up to 1: start the version of the program that wrote it, or a later one
+    a metadata record has format version 1, which no released version of the program wrote
+    a metadata record has format version 3, and this program knows versions up to 2: start the version of the program that wrote it, or a later one
     a metadata record's checksum is 0x222a9b17, and its header says 0x4bd9a322
     a metadata record of a kind that this program does not know
     a metadata record of a kind that this program does not know

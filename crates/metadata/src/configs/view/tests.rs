@@ -23,7 +23,7 @@ impl Setup {
             for (name, value) in configs {
                 let (name, value) = ((*name).to_owned(), Some((*value).to_owned()));
                 image
-                    .apply(&MetadataRecord::BrokerConfig(BrokerConfigRecord { broker, name, value }))
+                    .apply(&MetadataRecord::BrokerConfig(BrokerConfigRecord { broker, name, value }), 1)
                     .unwrap();
             }
         }

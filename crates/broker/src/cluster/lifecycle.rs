@@ -1,0 +1,314 @@
+//! The life of a node in its cluster: it founds or finds the quorum, registers, catches up, is unfenced, tells that it
+//! is alive, and takes leave.
+
+use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
+use crate::internal::message::{Endpoint, Feature, Heartbeat, Register, Setting, uuid_bytes};
+use crate::latch::Latch;
+use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
+use highwater_metadata::RefusalCode;
+use highwater_metadata::configs::CLUSTER_WIDE;
+use highwater_metadata::controller::supported_features;
+use highwater_types::{BrokerEpoch, mutant};
+use rand::RngExt as _;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long to wait before a refused or failed registration is tried again, without the jitter.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often a node that takes leave asks whether it may go.
+const FAREWELL_ROUND: Duration = Duration::from_millis(50);
+/// How long a node that takes leave waits for its leaderships to move.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// After how many attempts people are told what is waited for.
+const ATTEMPTS_PER_WORD: u32 = 50;
+
+/// Whether a node has come to serve.
+#[derive(Default)]
+pub(crate) struct Readiness {
+    done: Latch,
+    failure: Mutex<Option<ClusterError>>,
+}
+
+impl Readiness {
+    /// Waits until the node serves, or cannot.
+    pub(crate) async fn wait(&self) -> Result<(), ClusterError> {
+        self.done.raised().await;
+        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&self, outcome: Result<(), ClusterError>) {
+        if !self.done.is_raised() {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = outcome.err();
+            self.done.raise();
+        }
+    }
+}
+
+/// Where clients and other nodes reach this one.
+pub(crate) struct Addresses {
+    pub(crate) endpoints: Vec<highwater_metadata::Endpoint>,
+    /// The internal port, as others reach it.
+    pub(crate) internal: (String, u16),
+}
+
+/// Starts the tasks of a node's life in its cluster. `serve` is called once, when clients may come.
+pub(crate) fn start<E: Env>(
+    cluster: &Cluster<E>,
+    addresses: Addresses,
+    readiness: &Arc<Readiness>,
+    serve: impl FnOnce() + Send + 'static,
+) -> Vec<Task> {
+    let env = cluster.0.env.clone();
+    let life = env.spawn("lifecycle", {
+        let (cluster, readiness) = (cluster.clone(), Arc::clone(readiness));
+        async move {
+            let stop = Arc::clone(&cluster.0.stop);
+            let life = async {
+                let mut life = pin!(live(&cluster, &addresses, &readiness, serve));
+                let mut failed = pin!(cluster.0.quorum.failed());
+                poll_fn(|cx| match failed.as_mut().poll(cx) {
+                    Poll::Ready(problem) => Poll::Ready(Err(ClusterError::QuorumFailed(problem))),
+                    Poll::Pending => life.as_mut().poll(cx),
+                })
+                .await
+            };
+            let outcome = cluster.0.until_stop(life).await.unwrap_or(Err(ClusterError::Stopped));
+            if let Err(error) = &outcome
+                && !stop.is_raised()
+            {
+                tracing::error!(%error, "this node takes no part in its cluster any more");
+            }
+            readiness.settle(outcome);
+        }
+    });
+    vec![life, lead::start(cluster), carry_out::start(cluster)]
+}
+
+async fn live<E: Env>(
+    cluster: &Cluster<E>,
+    addresses: &Addresses,
+    readiness: &Readiness,
+    serve: impl FnOnce() + Send,
+) -> Result<(), ClusterError> {
+    let inner = &cluster.0;
+    cluster.found().await?;
+    if !inner.config.is_broker {
+        // A controller alone has nothing to register; it follows the metadata as soon as there is any.
+        inner.committed.applied.reached(1).await;
+        inner.registered.raise_to(inner.committed.applied.value());
+        serve();
+        readiness.settle(Ok(()));
+        return std::future::pending().await;
+    }
+    let mut jitter = inner.env.entropy(Purpose::Jitter);
+    let mut serve = Some(serve);
+    // A mark of an earlier stop says nothing of the last one.
+    let mut clean_epoch = match inner.seen.mark().await {
+        Some(mark) if inner.store.was_clean() || mutant!("clean-marker-kept") => mark.epoch,
+        _ => BrokerEpoch::NONE,
+    };
+    loop {
+        let epoch = register(cluster, addresses, clean_epoch, &mut jitter).await?;
+        // Whoever registers again without a restart has lost nothing.
+        clean_epoch = epoch;
+        inner.seen.registered(epoch).await.map_err(ClusterError::Seen)?;
+        inner.registered.raise_to(u64::try_from(epoch.0).unwrap_or(0));
+        inner.committed.applied.reached(u64::try_from(epoch.0).unwrap_or(0)).await;
+        inner.check_image()?;
+        inner.carried.reached(u64::try_from(epoch.0).unwrap_or(0)).await;
+        // Ends when the registration is not good any more.
+        beat(cluster, epoch, || {
+            if let Some(serve) = serve.take() {
+                serve();
+                readiness.settle(Ok(()));
+            }
+        })
+        .await?;
+    }
+}
+
+/// Registers with the active controller, however long it takes to find one.
+async fn register<E: Env>(
+    cluster: &Cluster<E>,
+    addresses: &Addresses,
+    clean_epoch: BrokerEpoch,
+    jitter: &mut Rng,
+) -> Result<BrokerEpoch, ClusterError> {
+    let inner = &cluster.0;
+    let endpoints = addresses.endpoints.iter().map(|endpoint| Endpoint {
+        listener: endpoint.listener.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port.into(),
+        security_protocol: endpoint.security_protocol.into(),
+    });
+    let features = supported_features().into_iter().map(|feature| Feature {
+        name: feature.name,
+        min: feature.min.into(),
+        max: feature.max.into(),
+    });
+    let settings = CLUSTER_WIDE.into_iter().filter_map(|name| {
+        let value = inner.directory.statics().get(name)?.to_owned();
+        Some(Setting { name: name.to_owned(), value })
+    });
+    let request = Register {
+        node: inner.node.0,
+        incarnation: uuid_bytes(inner.draw_id()),
+        disk: uuid_bytes(inner.store.disk_id().0),
+        endpoints: endpoints.collect(),
+        rack: inner.config.rack.clone(),
+        clean_epoch: clean_epoch.0,
+        controller: inner.config.is_voter(),
+        internal_host: addresses.internal.0.clone(),
+        internal_port: addresses.internal.1.into(),
+        features: features.collect(),
+        settings: settings.collect(),
+    };
+    let mut attempts = 0_u32;
+    loop {
+        let error = match cluster.register(request.clone()).await {
+            Ok(epoch) => return Ok(epoch),
+            Err(CommitError::Refused(refusal)) if is_final(refusal.code) => {
+                return Err(ClusterError::Refused(refusal.message));
+            }
+            Err(error) => error,
+        };
+        if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
+            let voters: Vec<String> = inner.config.voters.iter().map(|voter| voter.id.to_string()).collect();
+            tracing::info!(voters = voters.join(","), "waiting for the cluster: not registered yet: {error}");
+        }
+        attempts += 1;
+        let spread = jitter.random_range(0..=RETRY.as_millis()) as u64;
+        sleep(inner.env.clock(), RETRY + Duration::from_millis(spread)).await;
+    }
+}
+
+/// Whether another attempt would be refused as well.
+fn is_final(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::InconsistentClusterId
+            | RefusalCode::InvalidRegistration
+            | RefusalCode::UnsupportedVersion
+    )
+}
+
+/// Tells the controller again and again that this broker is alive, until it has forgotten the registration.
+/// `unfenced` is called whenever the broker stands unfenced in the metadata that is carried out here.
+async fn beat<E: Env>(
+    cluster: &Cluster<E>,
+    epoch: BrokerEpoch,
+    mut unfenced: impl FnMut(),
+) -> Result<(), ClusterError> {
+    let inner = &cluster.0;
+    let clock = inner.env.clock();
+    let interval = millis(inner.settings.broker_heartbeat_interval_ms.into());
+    loop {
+        inner.check_image()?;
+        let heartbeat = Heartbeat {
+            node: inner.node.0,
+            epoch: epoch.0,
+            applied: inner.carried.value(),
+            want_shutdown: false,
+            want_fence: false,
+        };
+        let begun = clock.now();
+        match cluster.heartbeat(heartbeat).await {
+            Ok(seen) if !seen.fenced => {
+                if timeout(clock, interval, inner.stands_unfenced(epoch)).await.is_ok() {
+                    unfenced();
+                }
+            }
+            Ok(_) => sleep(clock, RETRY.min(interval)).await,
+            Err(CommitError::Refused(refusal)) => match refusal.code {
+                RefusalCode::StaleBrokerEpoch | RefusalCode::BrokerIdNotRegistered => {
+                    tracing::warn!("the controller does not know this broker any more: {}", refusal.message);
+                    return Ok(());
+                }
+                _ => tracing::warn!("heartbeat refused: {}", refusal.message),
+            },
+            Err(error) => tracing::debug!(%error, "no controller took the heartbeat"),
+        }
+        let next = begun.after(interval);
+        if clock.now() < next {
+            clock.sleep_until(next).await;
+        }
+    }
+}
+
+impl<E: Env> Cluster<E> {
+    /// Has this broker's leaderships moved to others, as far as others can take them, before it stops.
+    pub(crate) async fn take_leave(&self) {
+        let inner = &self.0;
+        let epoch = self.broker_epoch();
+        if epoch == BrokerEpoch::NONE || !inner.config.is_broker {
+            return;
+        }
+        let clock = inner.env.clock();
+        let farewell = async {
+            loop {
+                let heartbeat = Heartbeat {
+                    node: inner.node.0,
+                    epoch: epoch.0,
+                    applied: inner.carried.value(),
+                    want_shutdown: true,
+                    want_fence: false,
+                };
+                match self.heartbeat(heartbeat).await {
+                    Ok(seen) if seen.should_shut_down => return,
+                    Ok(_) => {}
+                    // Without a controller nothing moves.
+                    Err(error) => return tracing::info!(%error, "stopping without a controller's leave"),
+                }
+                sleep(clock, FAREWELL_ROUND).await;
+            }
+        };
+        if timeout(clock, FAREWELL, farewell).await.is_err() {
+            tracing::warn!("stopping although this broker still leads partitions");
+        }
+    }
+}
+
+impl<E: Env> Inner<E> {
+    /// Runs work until the node stops; None if it did.
+    pub(super) async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.stop.poll_raised(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => work.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    /// Whether the metadata is this cluster's, and can be followed.
+    fn check_image(&self) -> Result<(), ClusterError> {
+        if let Some(problem) = self.committed.failure() {
+            return Err(ClusterError::Unusable(problem));
+        }
+        let (own, image) = (self.cluster_id(), self.committed.image());
+        match image.cluster_id() {
+            Some(other) if other != own => Err(ClusterError::Config(format!(
+                "the data directory belongs to cluster {own}, and the metadata in it to cluster {other}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until this broker stands unfenced in the metadata that was carried out.
+    async fn stands_unfenced(&self, epoch: BrokerEpoch) {
+        loop {
+            let carried = self.carried.value();
+            let routing = self.directory.load();
+            let broker = routing.image.broker(self.node);
+            if broker.is_some_and(|broker| broker.epoch == epoch && !broker.fenced) {
+                return;
+            }
+            self.carried.reached(carried + 1).await;
+        }
+    }
+}

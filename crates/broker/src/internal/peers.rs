@@ -1,0 +1,250 @@
+//! Calls to other nodes: one connection to each, over which many calls go at once.
+
+use super::frame;
+use super::message::{Ask, Call, Hello, Reply, Tell};
+use bytes::Bytes;
+use highwater_env::{Elapsed, Env, Network, Task, timeout};
+use highwater_types::{BrokerId, Instant};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many calls to one node wait to be sent at most.
+const MAX_QUEUED: usize = 64;
+
+/// The largest greeting.
+const MAX_HELLO_BYTES: usize = 4 << 10;
+
+/// Why a call gave no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The call did not reach the other node.
+    #[error("{0}")]
+    NotSent(String),
+    /// Nobody knows whether the call was carried out.
+    #[error("{0}; whether the call was carried out is not known")]
+    Open(String),
+}
+
+/// The other nodes.
+pub(crate) struct Peers<E: Env> {
+    env: E,
+    hello: Box<dyn Fn() -> Hello + Send + Sync>,
+    slots: Mutex<BTreeMap<(String, u16), Arc<Slot>>>,
+}
+
+/// The connection to one address, if there is one.
+type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
+
+struct Connection {
+    /// What the other node said of itself.
+    hello: Hello,
+    next: AtomicU64,
+    frames: mpsc::Sender<Bytes>,
+    waiting: Arc<Waiting>,
+    tasks: [Task; 2],
+}
+
+/// The calls that wait for a reply.
+struct Waiting {
+    replies: Mutex<Replies>,
+    /// When something was last heard of the other node, on the node's clock.
+    heard: AtomicU64,
+}
+
+#[derive(Default)]
+struct Replies {
+    by_number: BTreeMap<u64, oneshot::Sender<Tell>>,
+    closed: bool,
+}
+
+impl Waiting {
+    fn replies(&self) -> MutexGuard<'_, Replies> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut replies = self.replies();
+        replies.closed = true;
+        replies.by_number.clear();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl<E: Env> Peers<E> {
+    /// The other nodes, to whom this one introduces itself as `hello` says at the time.
+    pub(crate) fn new(env: E, hello: impl Fn() -> Hello + Send + Sync + 'static) -> Self {
+        Self { env, hello: Box::new(hello), slots: Mutex::default() }
+    }
+
+    /// Asks the node at an address, which must be node `id`.
+    pub(crate) async fn call(
+        &self,
+        id: BrokerId,
+        (host, port): (&str, u16),
+        ask: Ask,
+        limit: Duration,
+    ) -> Result<Tell, CallError> {
+        let begun = self.env.clock().now();
+        let slot = self.slot(host, port);
+        let connection = match timeout(self.env.clock(), limit, self.connected(&slot, host, port)).await {
+            Ok(connection) => connection?,
+            Err(Elapsed) => {
+                return Err(CallError::NotSent(format!("{host}:{port} was not reached in {limit:?}")));
+            }
+        };
+        if connection.hello.node != id.0 {
+            return Err(CallError::NotSent(format!(
+                "{host}:{port} is the address of node {}, not of node {id}: correct the list of voters",
+                connection.hello.node
+            )));
+        }
+        let left = limit.saturating_sub(self.env.clock().now().since(begun));
+        match timeout(self.env.clock(), left, connection.ask(ask)).await {
+            Ok(answer) => answer,
+            Err(Elapsed) => {
+                if connection.waiting.heard.load(Ordering::Relaxed) < begun.0 {
+                    // Silence for as long as that: the next call takes a new connection.
+                    connection.waiting.close();
+                }
+                Err(CallError::Open(format!("node {id} did not answer in {limit:?}")))
+            }
+        }
+    }
+
+    /// What the node at an address says of itself.
+    pub(crate) async fn greet(&self, host: &str, port: u16, limit: Duration) -> Result<Hello, CallError> {
+        match timeout(self.env.clock(), limit, self.open(host, port)).await {
+            Ok(connection) => Ok(connection?.hello.clone()),
+            Err(Elapsed) => Err(CallError::NotSent(format!("{host}:{port} did not answer in {limit:?}"))),
+        }
+    }
+
+    fn slot(&self, host: &str, port: u16) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry((host.to_owned(), port)).or_default())
+    }
+
+    /// The connection of a slot, made anew where there is none.
+    async fn connected(&self, slot: &Slot, host: &str, port: u16) -> Result<Arc<Connection>, CallError> {
+        let mut slot = slot.lock().await;
+        if let Some(open) = slot.as_ref().filter(|connection| !connection.waiting.replies().closed) {
+            return Ok(Arc::clone(open));
+        }
+        *slot = None;
+        let connection = Arc::new(self.open(host, port).await?);
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    async fn open(&self, host: &str, port: u16) -> Result<Connection, CallError> {
+        let failed = |what: String| CallError::NotSent(format!("{host}:{port}: {what}"));
+        let network = self.env.network();
+        let addresses = network.resolve(host, port).await.map_err(|error| failed(error.to_string()))?;
+        let address = *addresses.first().ok_or_else(|| failed("the name has no address".to_owned()))?;
+        let mut stream = network.connect(address).await.map_err(|error| failed(error.to_string()))?;
+        let hello = frame::encode(&(self.hello)()).expect("a greeting is small");
+        stream.write_all(&hello).await.map_err(|error| failed(error.to_string()))?;
+        stream.flush().await.map_err(|error| failed(error.to_string()))?;
+        let answer = frame::read(&mut stream, MAX_HELLO_BYTES).await;
+        let answer = answer.map_err(|error| failed(error.to_string()))?;
+        let answer = answer.ok_or_else(|| failed("the connection was closed".to_owned()))?;
+        let hello: Hello = frame::decode(answer).map_err(failed)?;
+        if !hello.refusal.is_empty() {
+            tracing::warn!(peer = format!("{host}:{port}"), "turned away: {}", hello.refusal);
+            return Err(failed(hello.refusal));
+        }
+        let (reading, writing) = tokio::io::split(stream);
+        let (frames, queued) = mpsc::channel(MAX_QUEUED);
+        let heard = AtomicU64::new(self.env.clock().now().0);
+        let waiting = Arc::new(Waiting { replies: Mutex::default(), heard });
+        let writer = self.env.spawn("peer-write", write(writing, queued, Arc::clone(&waiting)));
+        let env = self.env.clone();
+        let now = move || env.clock().now();
+        let reader = self.env.spawn("peer-read", read(reading, Arc::clone(&waiting), now));
+        Ok(Connection { hello, next: AtomicU64::new(1), frames, waiting, tasks: [writer, reader] })
+    }
+}
+
+impl Connection {
+    async fn ask(&self, ask: Ask) -> Result<Tell, CallError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let frame = frame::encode(&Call { number, ask: Some(ask) });
+        let frame = frame.ok_or_else(|| CallError::NotSent("the call is too large".to_owned()))?;
+        let (sender, receiver) = oneshot::channel();
+        let lost = || "the connection was lost".to_owned();
+        {
+            let mut replies = self.waiting.replies();
+            if replies.closed {
+                return Err(CallError::NotSent(lost()));
+            }
+            replies.by_number.insert(number, sender);
+        }
+        let _forget = Forget { waiting: &self.waiting, number };
+        self.frames.send(frame).await.map_err(|_| CallError::NotSent(lost()))?;
+        receiver.await.map_err(|_| CallError::Open(lost()))
+    }
+}
+
+/// Takes a call off the list when nobody waits for its reply any more.
+struct Forget<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.waiting.replies().by_number.remove(&self.number);
+    }
+}
+
+async fn write<S: AsyncWrite>(
+    mut stream: WriteHalf<S>,
+    mut queued: mpsc::Receiver<Bytes>,
+    waiting: Arc<Waiting>,
+) {
+    while let Some(frame) = queued.recv().await {
+        if stream.write_all(&frame).await.is_err() || stream.flush().await.is_err() {
+            return waiting.close();
+        }
+    }
+}
+
+async fn read<S: AsyncRead>(mut stream: ReadHalf<S>, waiting: Arc<Waiting>, now: impl Fn() -> Instant) {
+    loop {
+        let reply = match frame::read(&mut stream, frame::MAX_BYTES).await {
+            Ok(Some(bytes)) => frame::decode::<Reply>(bytes),
+            Ok(None) | Err(_) => return waiting.close(),
+        };
+        match reply {
+            Ok(Reply { number, tell: Some(tell) }) => {
+                waiting.heard.store(now().0, Ordering::Relaxed);
+                let expected = waiting.replies().by_number.remove(&number);
+                if let Some(expected) = expected {
+                    // Whoever asked may be gone.
+                    let _ = expected.send(tell);
+                }
+            }
+            Ok(Reply { tell: None, .. }) => {
+                tracing::warn!(
+                    "a node gave a reply of a kind that is not known here: does it run another version?"
+                );
+                return waiting.close();
+            }
+            Err(problem) => {
+                tracing::warn!("a node's reply cannot be understood: {problem}");
+                return waiting.close();
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Three nodes in one cluster, over a simulated network: replication, fail-over, and who is turned away.
+
+use crate::support::{Client, batch, produce, records, show_logs};
+use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
+use highwater_env::Env;
+use highwater_sim::disk::PowerRates;
+use highwater_sim::{NodeId, SimEnv, Simulation};
+use highwater_types::{BrokerId, ClusterId, Uuid};
+use highwater_wire::ErrorCode;
+use highwater_wire::messages::create_topics::CreatableTopicConfig;
+use highwater_wire::messages::*;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Machines of a cluster, and the one that the client runs on.
+struct Cluster<'a> {
+    sim: &'a Simulation,
+    machines: BTreeMap<i32, NodeId>,
+    client: SimEnv,
+}
+
+fn cluster_id() -> ClusterId {
+    ClusterId(Uuid::from_random(77))
+}
+
+fn config(id: i32, voters: i32) -> BrokerConfig {
+    let every = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+    let mut config = BrokerConfig::new(BrokerId(id), "/data", every(9092));
+    config.cluster_id = Some(cluster_id());
+    config.listeners[0].advertised_host = Some(format!("broker-{id}"));
+    config.internal = Some(ListenerConfig {
+        name: "CONTROLLER".to_owned(),
+        listen: every(9093),
+        advertised_host: Some(format!("broker-{id}")),
+        advertised_port: None,
+    });
+    config.voters = (1..=voters)
+        .map(|id| VoterConfig { id: BrokerId(id), host: format!("broker-{id}"), port: 9093 })
+        .collect();
+    config
+}
+
+impl<'a> Cluster<'a> {
+    fn new(sim: &'a Simulation, brokers: i32) -> Self {
+        show_logs();
+        let machines = (1..=brokers).map(|id| (id, sim.node(&format!("broker-{id}")).node())).collect();
+        Self { sim, machines, client: sim.node("client") }
+    }
+
+    async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
+        Node::launch(self.sim.env(self.machines[&config.node_id.0]), config).await.unwrap()
+    }
+
+    /// Starts all nodes and waits until they serve.
+    async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
+        let mut nodes = BTreeMap::new();
+        for id in self.machines.keys() {
+            nodes.insert(*id, self.launch(config(*id, voters)).await);
+        }
+        for node in nodes.values() {
+            node.ready().await.unwrap();
+        }
+        nodes
+    }
+
+    async fn client(&self, id: i32) -> Client<SimEnv> {
+        use highwater_env::Network;
+        let addresses = self.client.network().resolve(&format!("broker-{id}"), 9092).await.unwrap();
+        Client::connect(&self.client, addresses[0]).await
+    }
+
+    /// Who leads a partition, as a node says.
+    async fn leader(&self, ask: i32, topic: &str) -> i32 {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]),
+            ..Default::default()
+        };
+        let answer = self.client(ask).await.call(9, &request).await;
+        answer.topics[0].partitions.first().map_or(-1, |partition| partition.leader_id.0)
+    }
+
+    /// Waits until a node names another leader than `old`.
+    async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
+        loop {
+            let leader = self.leader(ask, topic).await;
+            if leader >= 0 && leader != old {
+                return leader;
+            }
+            self.sim.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
+        let mut client = self.client(at).await;
+        let response = client.call(9, &produce("t", 0, batch(&[value]), -1)).await;
+        response.responses[0].partition_responses[0].clone()
+    }
+}
+
+async fn create(client: &mut Client<SimEnv>, name: &str, replication_factor: i16) -> CreatableTopicResult {
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: 1,
+        replication_factor,
+        configs: Vec::<CreatableTopicConfig>::new(),
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    client.call(7, &request).await.topics.remove(0)
+}
+
+#[test]
+fn records_survive_the_loss_of_their_leader() {
+    for seed in 0..5 {
+        let sim = Simulation::new(seed);
+        let cluster = Cluster::new(&sim, 3);
+        sim.block_on(async {
+            let _nodes = cluster.start(3).await;
+            let created = create(&mut cluster.client(2).await, "t", 3).await;
+            assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
+            let first = cluster.leader_after(1, "t", -1).await;
+            let produced = cluster.produce(first, "one").await;
+            assert_eq!((produced.error_code, produced.base_offset.0), (ErrorCode::NONE, 0));
+            sim.power_loss(cluster.machines[&first], PowerRates::DROP_ALL);
+            let ask = if first == 1 { 2 } else { 1 };
+            let second = cluster.leader_after(ask, "t", first).await;
+            let produced = cluster.produce(second, "two").await;
+            assert_eq!((produced.error_code, produced.base_offset.0), (ErrorCode::NONE, 1));
+            let read = cluster.client(second).await.fetch("t", 0, 0).await;
+            let expected = [(0, "one".to_owned()), (1, "two".to_owned())];
+            assert_eq!(records(&read), expected);
+            // The lost one comes back and takes over again when the others go.
+            let back = cluster.launch(config(first, 3)).await;
+            back.ready().await.unwrap();
+            loop {
+                let mut client = cluster.client(second).await;
+                let request = MetadataRequest {
+                    topics: Some(vec![MetadataRequestTopic { name: Some("t".into()), ..Default::default() }]),
+                    ..Default::default()
+                };
+                let answer = client.call(9, &request).await;
+                if answer.topics[0].partitions[0].isr_nodes.len() == 3 {
+                    break;
+                }
+                sim.sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn any_broker_takes_what_is_for_the_controller() {
+    let sim = Simulation::new(11);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let _nodes = cluster.start(3).await;
+        for id in 1..=3 {
+            let mut client = cluster.client(id).await;
+            let created = create(&mut client, &format!("by-{id}"), 3).await;
+            assert_eq!(created.error_code, ErrorCode::NONE);
+            // Who made a topic sees it.
+            assert_ne!(cluster.leader(id, &format!("by-{id}")).await, -1);
+        }
+    });
+}
+
+#[test]
+fn a_controlled_shutdown_moves_leadership_first() {
+    let sim = Simulation::new(12);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        create(&mut cluster.client(1).await, "t", 3).await;
+        let first = cluster.leader_after(1, "t", -1).await;
+        assert_eq!(cluster.produce(first, "one").await.error_code, ErrorCode::NONE);
+        let begun = sim.now();
+        nodes.remove(&first).unwrap().shutdown().await.unwrap();
+        assert!(sim.now() - begun < Duration::from_secs(5), "{:?}", sim.now() - begun);
+        let ask = if first == 1 { 2 } else { 1 };
+        let second = cluster.leader(ask, "t").await;
+        assert!(second >= 0 && second != first, "{first}, then {second}");
+        assert_eq!(cluster.produce(second, "two").await.error_code, ErrorCode::NONE);
+    });
+}

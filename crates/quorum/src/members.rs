@@ -1,0 +1,103 @@
+//! Who belongs to the quorum.
+
+use crate::Peer;
+use crate::error::ProposeError;
+use crate::log_store::broker;
+use crate::quorum::{Inner, Quorum};
+use crate::types::{Membership, Types};
+use highwater_env::{Env, Event};
+use highwater_types::{BrokerId, mutant};
+use openraft::ChangeMembers;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Peer>>>;
+
+impl<E: Env> Quorum<E> {
+    /// Adds a node that is told of everything and does not vote, or changes where a member is reached. A learner may
+    /// come with another disk, and is then taken for a new one. A voter may not: it forgot what it voted and stored.
+    /// Take it out of the voters first.
+    pub async fn add_learner(&self, id: BrokerId, peer: Peer) -> Result<(), ProposeError> {
+        let inner = self.inner();
+        let node = node_of(id)?;
+        let _turn = inner.membership_turn.lock().await;
+        let members = self.members().await?;
+        let known = members.get_node(&node);
+        if known == Some(&peer) {
+            return Ok(());
+        }
+        if known.is_some_and(|known| known.disk != peer.disk) && !mutant!("raft-wiped-voter") {
+            if members.voter_ids().any(|voter| voter == node) {
+                inner.env.observe(&Event::Reached("quorum: voter with another disk refused"));
+                return Err(ProposeError::Refused(format!(
+                    "node {id} votes with disk {}: with another disk it has to be taken out of the voters first",
+                    known.map(|known| known.disk).unwrap_or_default()
+                )));
+            }
+            // What the leader knows of the old one's log does not hold for the new one.
+            self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node]))).await?;
+        }
+        self.change(ChangeMembers::SetNodes(BTreeMap::from([(node, peer)]))).await
+    }
+
+    /// Makes these the voters. Each must be a member already; who was a voter and is not named becomes a learner.
+    ///
+    /// The change goes through a state in which majorities of the old and of the new voters are needed. If it gets
+    /// stuck there, the next leader ends it.
+    pub async fn change_voters(&self, voters: BTreeSet<BrokerId>) -> Result<(), ProposeError> {
+        let nodes = voters.into_iter().map(node_of).collect::<Result<BTreeSet<u64>, _>>()?;
+        let _turn = self.inner().membership_turn.lock().await;
+        self.change(ChangeMembers::ReplaceAllVoters(nodes)).await
+    }
+
+    /// Forgets a node that is no voter.
+    pub async fn remove_learner(&self, id: BrokerId) -> Result<(), ProposeError> {
+        let node = node_of(id)?;
+        let _turn = self.inner().membership_turn.lock().await;
+        if self.members().await?.get_node(&node).is_none() {
+            return Ok(());
+        }
+        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node]))).await
+    }
+
+    /// The members as the library has them.
+    async fn members(&self) -> Result<Membership, ProposeError> {
+        let raft = &self.inner().raft;
+        let asked = raft.with_raft_state(|state| state.membership_state.effective().membership().clone());
+        self.in_time(asked).await?.map_err(crate::quorum::fatal)
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ProposeError> {
+        let written: Written = self.in_time(self.inner().raft.change_membership(change, true)).await?;
+        match written {
+            Ok(_) => Ok(()),
+            // It may have been written, and be committed by another leader.
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) if self.leads() => {
+                Err(ProposeError::Timeout)
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_id.map(broker) })
+            }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(ProposeError::Refused(error.to_string()))
+            }
+            Err(RaftError::Fatal(error)) => Err(crate::quorum::fatal(error)),
+        }
+    }
+}
+
+impl<E: Env> Inner<E> {
+    /// Ends a change of voters that another leader began.
+    pub(crate) async fn finish_change(&self) {
+        let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+        self.env.observe(&Event::Reached("quorum: change of voters ended by another leader"));
+        if let Err(error) = self.raft.change_membership(nothing, true).await {
+            tracing::warn!(%error, "cannot end a change of voters; the next leader tries again");
+        }
+    }
+}
+
+fn node_of(id: BrokerId) -> Result<u64, ProposeError> {
+    u64::try_from(id.0).map_err(|_| ProposeError::Refused(format!("{id} is no node's id")))
+}
