@@ -8,12 +8,12 @@ use crate::clients::Client;
 use crate::ledger::{self, Ledger, Violation};
 use crate::program::Program;
 use crate::record::Record;
+use crate::streams::{Stream, await_progress, lengths, stop, told_so_far};
 use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,6 @@ pub const PRODUCERS: &[&str] = &["confluent-kafka", "franz-go", "java"];
 pub const READER: &str = "confluent-kafka";
 const TOPIC: &str = "crash";
 const PARTITIONS: i32 = 3;
-/// How much must be acknowledged to every stream between two kills, in bytes of its outcomes: some ten records.
-const PROGRESS_BYTES: u64 = 150;
-/// How long that may take: producers find the broker again at their own pace.
-const PROGRESS: Duration = Duration::from_secs(30);
 /// How long the broker lives on after that, at most.
 const LONGEST_LIFE_MS: u64 = 500;
 /// Every so manyth round kills the broker while it starts, too.
@@ -43,14 +39,6 @@ pub struct CrashTest {
     pub rounds: u32,
     /// Draws the moments.
     pub seed: u64,
-}
-
-/// A producer at work.
-struct Stream {
-    program: Program,
-    name: String,
-    idempotent: bool,
-    outcomes: PathBuf,
 }
 
 /// What a crash test saw.
@@ -139,10 +127,7 @@ impl CrashTest {
 fn post_mortem(streams: &[Stream], reader: &mut Program) -> String {
     let mut look = || -> Result<Vec<Violation>> {
         // First what was acknowledged, then the log: in the meantime it may only grow.
-        let ledgers = streams
-            .iter()
-            .map(|stream| ledger::read(&stream.outcomes, &stream.name, stream.idempotent, i64::MAX))
-            .collect::<Result<Vec<_>>>()?;
+        let ledgers = told_so_far(streams)?;
         Ok(ledger::verify(&ledgers, &reader.consume(TOPIC, PARTITIONS)?))
     };
     match look() {
@@ -156,45 +141,12 @@ fn post_mortem(streams: &[Stream], reader: &mut Program) -> String {
 }
 
 fn start_streams(cache: &Path, dir: &Path, address: SocketAddr) -> Result<Vec<Stream>> {
-    let mut streams = Vec::new();
-    for client in PRODUCERS {
-        for (idempotent, mode) in [(true, "idempotent"), (false, "plain")] {
-            let name = format!("{client}-{mode}");
-            let dir = dir.join(&name);
-            fs::create_dir_all(&dir)?;
-            let mut program = Program::start(client, cache, &dir, address)?;
-            let outcomes = program.stream(TOPIC, PARTITIONS, idempotent, &name)?;
-            streams.push(Stream { program, name, idempotent, outcomes });
-        }
-    }
-    Ok(streams)
-}
-
-fn lengths(streams: &[Stream]) -> Result<Vec<u64>> {
-    streams.iter().map(|stream| Ok(fs::metadata(&stream.outcomes)?.len())).collect()
-}
-
-/// Waits until every stream has written down more than it had.
-fn await_progress(streams: &mut [Stream], before: &[u64]) -> Result<()> {
-    let deadline = Instant::now() + PROGRESS;
-    loop {
-        let now = lengths(streams)?;
-        let stuck = now.iter().zip(before).position(|(now, before)| *now < before + PROGRESS_BYTES);
-        let Some(stuck) = stuck else { return Ok(()) };
-        if Instant::now() > deadline {
-            let stream = &streams[stuck];
-            bail!("{} has no new outcomes after {PROGRESS:?}\n{}", stream.name, stream.program.log_tail());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn stop(streams: &mut [Stream]) -> Result<Vec<Ledger>> {
-    let stop = |stream: &mut Stream| {
-        let sent = stream.program.stop()?;
-        ledger::read(&stream.outcomes, &stream.name, stream.idempotent, sent)
-    };
-    streams.iter_mut().map(stop).collect()
+    let modes = PRODUCERS.iter().flat_map(|client| [(client, true), (client, false)]);
+    modes
+        .map(|(client, idempotent)| {
+            Stream::start(client, idempotent, (TOPIC, PARTITIONS), cache, dir, address)
+        })
+        .collect()
 }
 
 fn sorted(log: &[Record]) -> Vec<&Record> {

@@ -7,7 +7,6 @@ use crate::process;
 use crate::workspace::package_dir;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -52,7 +51,7 @@ pub fn install(client: &str, cache: &Path) -> Result<()> {
 }
 
 /// How an installed client's program is started.
-pub fn command(client: &str, cache: &Path, bootstrap: SocketAddr) -> Result<Command> {
+pub fn command(client: &str, cache: &Path, bootstrap: &str) -> Result<Command> {
     let folder = folder(client)?;
     let from = package_dir().join("clients").join(folder);
     let at = cache.join(folder);
@@ -82,7 +81,7 @@ pub fn command(client: &str, cache: &Path, bootstrap: SocketAddr) -> Result<Comm
             node
         }
     };
-    command.arg(bootstrap.to_string());
+    command.arg(bootstrap);
     Ok(command)
 }
 

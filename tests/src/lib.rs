@@ -1,6 +1,6 @@
 //! The real binary against stock Kafka clients, and over real processes.
 //!
-//! `stock-clients` and `crash-test` are programs of this package, started by name; `cargo test` runs what needs no
+//! `stock-clients`, `crash-test` and `cluster-test` are programs of this package, started by name; `cargo test` runs what needs no
 //! other software. The small programs around the clients are in `clients/`, one folder a language; all that is
 //! expected of them, and of the broker, is said here, once.
 //!
@@ -9,6 +9,7 @@
 
 pub mod broker;
 pub mod clients;
+pub mod cluster;
 pub mod compare;
 pub mod corpus;
 pub mod crash;
@@ -20,6 +21,7 @@ pub mod program;
 pub mod proxy;
 pub mod record;
 pub mod stored;
+pub mod streams;
 pub mod suite;
 pub mod workload;
 pub mod workspace;

@@ -51,9 +51,14 @@ impl Process {
 
     /// Asks it to end, and waits.
     pub fn terminate(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-        kill_process(id, Signal::TERM).with_context(|| format!("end {}", self.name))?;
+        self.signal(Signal::TERM)?;
         self.wait(patience)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        kill_process(id, signal).with_context(|| format!("send {signal:?} to {}", self.name))
     }
 
     /// Waits until it ends by itself.
@@ -90,7 +95,7 @@ fn append(log: &Path) -> Result<File> {
 
 /// The command through `setpriv`, with which the kernel kills it when the thread that started it ends, however that
 /// ends. Where there is no `setpriv`, the command itself.
-fn tied(command: &Command) -> Command {
+pub fn tied(command: &Command) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut tied =
         match std::env::split_paths(&path).map(|dir| dir.join("setpriv")).find(|file| file.is_file()) {

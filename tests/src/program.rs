@@ -6,7 +6,6 @@ use crate::process::Process;
 use crate::record::{self, Record};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,9 +26,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program around the client `name`; its files and its log go to `dir`.
-    pub fn start(name: &str, cache: &Path, dir: &Path, bootstrap: SocketAddr) -> Result<Self> {
-        let command = install::command(name, cache, bootstrap)?;
+    /// Starts the program around the client `name`; its files and its log go to `dir`. `bootstrap` is an address, or
+    /// several between commas.
+    pub fn start(name: &str, cache: &Path, dir: &Path, bootstrap: impl ToString) -> Result<Self> {
+        let command = install::command(name, cache, &bootstrap.to_string())?;
         let mut process = Process::start(command, name, &dir.join(format!("{name}.log")), true)?;
         let input = process.child().stdin.take().context("its input")?;
         let output = process.child().stdout.take().context("its output")?;

@@ -91,7 +91,8 @@ pub fn check(batches: &[StoredBatch], shares: &[Share]) -> Result<()> {
     Ok(())
 }
 
-fn highwater(binary: &Path, arguments: &[&str]) -> Result<String> {
+/// What a command that succeeds prints, in JSON.
+pub fn highwater(binary: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new(binary).arg("--json").args(arguments).output().context("start highwater")?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -24,6 +24,12 @@ pub fn crash_test(workspace: &Workspace, arguments: &mut Arguments) -> Result<Ex
     run_built(workspace, "crash-test", arguments)
 }
 
+/// `cargo xtask cluster-test`: kills, pauses and cuts off the nodes of a cluster of the real binary.
+pub fn cluster_test(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
+    build(workspace, &["highwater", "cluster-test"])?;
+    run(&release_binary(workspace, "cluster-test"), arguments.rest())
+}
+
 /// `cargo xtask sim`: the simulator takes the same arguments as `highwater-sim run`. madsim needs a build of its own.
 pub fn sim(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
     let mut rest = arguments.rest();

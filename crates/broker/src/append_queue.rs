@@ -50,6 +50,8 @@ pub(crate) type Fate = Result<Appended, Unwritten>;
 pub(crate) enum Unwritten {
     /// The log did not take it.
     Refused(AppendError),
+    /// This node does not lead the partition any more.
+    NotLeader,
     /// Whoever appended it was stopped in the middle; it may be in the log or not.
     Abandoned,
 }

@@ -20,6 +20,7 @@ mod calls;
 mod carry_out;
 mod command;
 mod found;
+mod in_sync;
 mod lead;
 mod lifecycle;
 mod logs;

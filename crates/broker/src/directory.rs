@@ -2,15 +2,18 @@
 
 use crate::metrics::Metrics;
 use crate::partition::Partition;
+use crate::replication::Replication;
 use crate::topic::{Topic, TopicRules};
 use highwater_env::Env;
 use highwater_log::Store;
 use highwater_metadata::Image;
 use highwater_metadata::configs::{BrokerSettings, ConfigView, StaticConfig};
+use highwater_replication::{Assignment, Rules};
 use highwater_types::{BrokerId, HashMap, LogId, TopicId};
 use highwater_wire::Str;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The topics at one point of the metadata log. Never changes.
 pub(crate) struct Routing<E: Env> {
@@ -51,6 +54,7 @@ pub(crate) struct Directory<E: Env> {
     node: BrokerId,
     statics: StaticConfig,
     metrics: Arc<Metrics>,
+    replication: Arc<Replication<E>>,
     routing: RwLock<Arc<Routing<E>>>,
 }
 
@@ -60,7 +64,13 @@ impl<E: Env> Directory<E> {
         let image = Arc::new(Image::new());
         let settings = ConfigView { image: &image, statics: &statics, broker: node }.broker();
         let routing = Routing { image, settings, by_name: BTreeMap::new(), by_id: HashMap::default() };
-        Self { env, node, statics, metrics, routing: RwLock::new(Arc::new(routing)) }
+        let replication = Replication::new();
+        Self { env, node, statics, metrics, replication, routing: RwLock::new(Arc::new(routing)) }
+    }
+
+    /// What the partitions are replicated by.
+    pub(crate) fn replication(&self) -> &Arc<Replication<E>> {
+        &self.replication
     }
 
     /// The node's own configuration.
@@ -102,9 +112,11 @@ impl<E: Env> Directory<E> {
         let routing = Arc::new(Routing { image: Arc::clone(&image), settings, by_name, by_id });
         *self.routing.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&routing);
         for gone in last.topics().filter(|topic| routing.topic_by_id(topic.id).is_none()) {
-            for partition in gone.partitions.iter().flatten() {
-                partition.progress().close();
-            }
+            gone.partitions.iter().flatten().for_each(|partition| partition.retire());
+        }
+        if !last.image.brokers().eq(image.brokers()) {
+            // Who may be in sync may have changed.
+            self.replication.proposals().ask_all();
         }
     }
 
@@ -117,22 +129,31 @@ impl<E: Env> Directory<E> {
     ) -> Topic<E> {
         let rules = TopicRules::new(&view.topic(metadata));
         let name = known.map_or_else(|| Str::from(metadata.name()), |known| known.name.clone());
+        let max_lag = Duration::from_millis(view.broker().replica_lag_time_max_ms.unsigned_abs());
         let partitions = metadata
             .logs()
             .zip(metadata.partitions())
-            .map(|(log, state)| {
-                if let Some(partition) = known.and_then(|known| known.partition(log.partition)).flatten() {
-                    partition.set_leader_epoch(state.leader_epoch);
-                    partition.set_sync(rules.sync);
-                    return Some(Arc::clone(partition));
+            .map(|(id, state)| {
+                let known = known.and_then(|known| known.partition(id.partition)).flatten();
+                if !state.replicas.contains(&self.node) {
+                    known.inspect(|partition| partition.retire());
+                    return None;
                 }
-                let log = store.log(log)?;
-                let metrics = Arc::clone(&self.metrics);
-                let (env, epoch) = (self.env.clone(), state.leader_epoch);
-                Some(Arc::new(Partition::new(env, name.clone(), log, epoch, rules.sync, metrics)))
+                let partition = match known {
+                    Some(partition) => Arc::clone(partition),
+                    None => {
+                        let (env, metrics) = (self.env.clone(), Arc::clone(&self.metrics));
+                        let (log, replication) = (store.log(id)?, Arc::clone(&self.replication));
+                        Arc::new(Partition::new(env, name.clone(), log, self.node, metrics, replication))
+                    }
+                };
+                let min_insync_replicas = rules.min_insync_replicas;
+                partition.assign(assignment(state), Rules { sync: rules.sync, min_insync_replicas, max_lag });
+                Some(partition)
             })
             .collect();
-        Topic { id: metadata.id(), name, metadata: Arc::clone(metadata), rules, partitions }
+        let node = self.node;
+        Topic { id: metadata.id(), name, node, metadata: Arc::clone(metadata), rules, partitions }
     }
 
     /// Ends every wait for a partition: the node stops.
@@ -142,5 +163,15 @@ impl<E: Env> Directory<E> {
                 partition.progress().close();
             }
         }
+    }
+}
+
+fn assignment(state: &highwater_metadata::Partition) -> Assignment {
+    Assignment {
+        leader: state.leader,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        replicas: state.replicas.clone(),
+        isr: state.isr.clone(),
     }
 }

@@ -93,6 +93,13 @@ fn is_for_controller(key: ApiKey) -> bool {
             | ApiKey::CREATE_PARTITIONS
             | ApiKey::INCREMENTAL_ALTER_CONFIGS
             | ApiKey::ALTER_CONFIGS
+            | ApiKey::ELECT_LEADERS
+            | ApiKey::ALTER_PARTITION_REASSIGNMENTS
+            | ApiKey::DESCRIBE_QUORUM
+            | ApiKey::UPDATE_FEATURES
+            | ApiKey::UNREGISTER_BROKER
+            | ApiKey::ADD_RAFT_VOTER
+            | ApiKey::REMOVE_RAFT_VOTER
     )
 }
 
@@ -140,6 +147,18 @@ fn run<E: Env>(
         ApiKey::DESCRIBE_TOPIC_PARTITIONS => {
             read(context, frame, handlers::describe_topic_partitions::handle)
         }
+        ApiKey::ELECT_LEADERS => decide(context, frame, whole, handlers::elect_leaders::handle),
+        ApiKey::ALTER_PARTITION_REASSIGNMENTS => {
+            decide(context, frame, whole, handlers::alter_partition_reassignments::handle)
+        }
+        ApiKey::LIST_PARTITION_REASSIGNMENTS => {
+            read(context, frame, handlers::list_partition_reassignments::handle)
+        }
+        ApiKey::DESCRIBE_QUORUM => decide(context, frame, whole, handlers::describe_quorum::handle),
+        ApiKey::UPDATE_FEATURES => decide(context, frame, whole, handlers::update_features::handle),
+        ApiKey::UNREGISTER_BROKER => decide(context, frame, whole, handlers::unregister_broker::handle),
+        ApiKey::ADD_RAFT_VOTER => decide(context, frame, whole, handlers::raft_voters::add),
+        ApiKey::REMOVE_RAFT_VOTER => decide(context, frame, whole, handlers::raft_voters::remove),
         ApiKey::DESCRIBE_LOG_DIRS => read(context, frame, handlers::describe_log_dirs::handle),
         _ => Answer::close(format!("{key} is advertised but not served")),
     }

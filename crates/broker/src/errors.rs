@@ -51,6 +51,7 @@ fn of_append(error: &AppendError) -> ErrorCode {
 pub(crate) fn of_unwritten(unwritten: &Unwritten) -> ErrorCode {
     match unwritten {
         Unwritten::Refused(error) => of_append(error),
+        Unwritten::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         Unwritten::Abandoned => ErrorCode::REQUEST_TIMED_OUT,
     }
 }
@@ -80,7 +81,7 @@ pub(crate) fn of_stopped(stopped: Stopped) -> ErrorCode {
     match stopped {
         Stopped::Failed => ErrorCode::KAFKA_STORAGE_ERROR,
         // The client looks for the partition anew, be it gone or on its way to another node.
-        Stopped::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Stopped::Closed | Stopped::Deposed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
     }
 }
 

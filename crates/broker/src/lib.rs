@@ -29,6 +29,7 @@ mod node;
 mod partition;
 mod producer_ids;
 mod progress;
+mod replication;
 mod response;
 mod service;
 mod signal;

@@ -5,6 +5,7 @@ use crate::cluster::{Addresses, Cluster, ClusterError, Readiness, start_lifecycl
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::handlers::fetch::Sessions;
 use crate::internal;
 use crate::latch::Latch;
 use crate::listener;
@@ -13,7 +14,7 @@ use crate::metrics::{Metrics, render_number};
 use crate::producer_ids::ProducerIds;
 use crate::state::Shared;
 use crate::warnings::Warnings;
-use highwater_env::{Env, Listener, Network, Task, timeout};
+use highwater_env::{Env, Listener, Network, Purpose, Task, timeout};
 use highwater_log::{Identity, RecoveryReport, Store, StoreError, StoreOptions};
 use highwater_metadata::Endpoint;
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
@@ -179,6 +180,7 @@ impl<E: Env> Node<E> {
             store,
             cluster,
             directory,
+            sessions: Sessions::new(env.entropy(Purpose::Ids)),
             producer_ids: ProducerIds::default(),
             metrics,
             connections: Connections::default(),
@@ -193,6 +195,9 @@ impl<E: Env> Node<E> {
             (address, internal::start(&env, bound, served, stop))
         });
         let background = vec![maintenance::start(&shared)];
+        let replication = shared.directory.replication();
+        replication.proposals().set_controller(Arc::new(shared.cluster.in_sync_controller()));
+        replication.start(&shared);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Arc::new(Mutex::new(Vec::new())));
         let serve = {
             let (shared, tasks) = (Arc::clone(&shared), Arc::clone(&tasks));
@@ -289,6 +294,7 @@ impl<E: Env> Node<E> {
         for task in self.life.into_iter().chain(self.background) {
             task.await;
         }
+        shared.directory.replication().stopped().await;
         shared.cluster.close().await;
         shared.directory.close();
         shared.store.close().await

@@ -1,41 +1,58 @@
-//! One partition that this node has: its log, its leader epoch and how far it may be read.
+//! One partition that this node has: its log, what this node is to it, and how far it may be read.
+
+mod following;
+mod history;
+mod leading;
+mod role;
+mod tracker;
+
+pub(crate) use following::Followed;
+pub(crate) use leading::{FetchedBy, FollowerView};
 
 use crate::append_queue::{AppendQueue, Fate, News, Ticket, Turn, Unwritten};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::replication::Replication;
 use highwater_env::Env;
 use highwater_log::{Log, LogObserver};
 use highwater_records::Batch;
-use highwater_types::{LeaderEpoch, LogId, Offset};
+use highwater_replication::Ends;
+use highwater_types::{BrokerId, LeaderEpoch, LogId, Offset};
 use highwater_wire::Str;
+use role::Replica;
 use std::cmp::Ordering;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicI32};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use tracker::Tracker;
 
 /// One partition that this node has.
 ///
 /// With a single replica the high watermark is the end of what this node's disk holds for certain, or, for a topic
-/// whose durability is `replicated`, of what its page cache holds.
+/// whose durability is `replicated`, of what its page cache holds. With several, the leader decides: see
+/// [`highwater_replication`].
+///
+/// What this node is to the partition changes when the metadata says so, at once unless something is being appended
+/// or cut at that moment; then when that is done. So whatever changes the log does so in the role that it began in.
 pub(crate) struct Partition<E: Env> {
     id: LogId,
     /// The name of its topic, which never changes.
     topic_name: Str,
     log: Log<E>,
+    /// This node.
+    node: BrokerId,
+    /// The epoch of the leader, as the metadata has it.
     leader_epoch: AtomicI32,
+    /// The epoch that this node leads in, or -1. What a look at [`Tracker::replica`] would tell, without its lock.
+    leading: AtomicI32,
+    /// Whether enough replicas are in sync, as far as this node, if it leads, knows.
+    enough: AtomicBool,
     /// Batches on their way into the log.
     queue: AppendQueue,
     env: E,
     tracker: Arc<Tracker<E>>,
-}
-
-/// What the log tells of its progress. The log holds this and not the partition, which holds the log.
-struct Tracker<E> {
-    progress: Arc<Progress<E>>,
-    /// Whether a record counts when it is synced; else when it is appended.
-    sync: AtomicBool,
-    metrics: Arc<Metrics>,
+    replication: Arc<Replication<E>>,
 }
 
 impl<E: Env> AsRef<AppendQueue> for Partition<E> {
@@ -44,46 +61,34 @@ impl<E: Env> AsRef<AppendQueue> for Partition<E> {
     }
 }
 
-impl<E: Env> LogObserver for Tracker<E> {
-    fn advanced(&self, _log: LogId, end: Offset, synced: Offset) {
-        self.progress.advance(if self.sync.load(atomic::Ordering::Relaxed) { synced } else { end });
-    }
-
-    fn failed(&self, log: LogId) {
-        tracing::error!(%log, "the log failed and takes nothing more until the node is restarted");
-        self.metrics.logs_failed.one();
-        self.progress.fail();
-    }
-}
-
 impl<E: Env> Partition<E> {
-    /// A partition over its log, which from now on reports to it.
+    /// A partition over its log, which from now on reports to it. Nobody leads it as far as it knows.
     pub(crate) fn new(
         env: E,
         topic_name: Str,
         log: Log<E>,
-        leader_epoch: LeaderEpoch,
-        sync: bool,
+        node: BrokerId,
         metrics: Arc<Metrics>,
+        replication: Arc<Replication<E>>,
     ) -> Self {
         let id = log.id();
-        let high_watermark = if sync { log.synced_end() } else { log.end_offset() };
-        let tracker = Arc::new(Tracker {
-            progress: Arc::new(Progress::new(env.clone(), id, high_watermark)),
-            sync: AtomicBool::new(sync),
-            metrics,
-        });
+        // What is committed is not kept on disk: it is found out anew.
+        let progress = Progress::new(env.clone(), id, log.start_offset(), log.end_offset());
+        let tracker =
+            Arc::new(Tracker::new(env.clone(), Arc::new(progress), metrics, Arc::clone(&replication)));
         log.set_observer(Arc::clone(&tracker) as Arc<dyn LogObserver>);
-        // What was committed between the look and the registration was told to nobody.
-        tracker.progress.advance(if sync { log.synced_end() } else { log.end_offset() });
         Self {
             id,
             topic_name,
             log,
-            leader_epoch: AtomicI32::new(leader_epoch.0),
+            node,
+            leader_epoch: AtomicI32::new(LeaderEpoch::NONE.0),
+            leading: AtomicI32::new(LeaderEpoch::NONE.0),
+            enough: AtomicBool::new(false),
             queue: AppendQueue::default(),
             env,
             tracker,
+            replication,
         }
     }
 
@@ -107,21 +112,30 @@ impl<E: Env> Partition<E> {
         &self.tracker.progress
     }
 
-    /// The epoch of the leader, which is this node.
+    /// The epoch of the leader, as the metadata has it.
     pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch(self.leader_epoch.load(atomic::Ordering::Relaxed))
+        LeaderEpoch(self.leader_epoch.load(atomic::Ordering::Acquire))
     }
 
-    pub(crate) fn set_leader_epoch(&self, epoch: LeaderEpoch) {
-        self.leader_epoch.store(epoch.0, atomic::Ordering::Relaxed);
+    /// The epoch that this node leads the partition in, if it does.
+    pub(crate) fn leading(&self) -> Option<LeaderEpoch> {
+        let epoch = LeaderEpoch(self.leading.load(atomic::Ordering::Acquire));
+        (epoch != LeaderEpoch::NONE).then_some(epoch)
     }
 
-    /// Sets whether a record counts when it is synced, or when it is appended.
-    pub(crate) fn set_sync(&self, sync: bool) {
-        self.tracker.sync.store(sync, atomic::Ordering::Relaxed);
-        if !sync {
-            self.tracker.progress.advance(self.log.end_offset());
-        }
+    /// Whether enough replicas are in sync for an acknowledgement by all.
+    pub(crate) fn has_enough_in_sync(&self) -> bool {
+        self.enough.load(atomic::Ordering::Acquire)
+    }
+
+    fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.tracker.replica()
+    }
+
+    fn ends(&self) -> Ends {
+        // In this order: what is synced is in the log.
+        let synced = self.log.synced_end();
+        Ends { end: self.log.end_offset().max(synced), synced }
     }
 
     /// Puts a client's batch in line. Batches get into the log in the order in which they come here.
@@ -152,12 +166,14 @@ impl<E: Env> Partition<E> {
 
     async fn append(turn: Turn<Self>) {
         let partition = Arc::clone(turn.owner());
+        let Some((epoch, busy)) = partition.begin_append() else {
+            let fates = turn.batches().iter().map(|_| Err(Unwritten::NotLeader)).collect::<Vec<_>>();
+            turn.settle(fates);
+            return;
+        };
         let now = partition.env.clock().wall();
-        let answers = partition.log.append_all(turn.batches(), partition.leader_epoch(), now).await;
-        if !partition.tracker.sync.load(atomic::Ordering::Relaxed) {
-            // What counts when it is appended can be read at once.
-            partition.tracker.progress.advance(partition.log.end_offset());
-        }
+        let answers = partition.log.append_all(turn.batches(), epoch, now).await;
+        drop(busy);
         let metrics = &partition.tracker.metrics;
         let (mut batches, mut records, mut bytes) = (0, 0, 0);
         for (batch, answer) in turn.batches().iter().zip(&answers) {

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::config::BrokerConfig;
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::handlers::fetch::Sessions;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -27,6 +28,8 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) store: Store<E>,
     pub(crate) cluster: Cluster<E>,
     pub(crate) directory: Arc<Directory<E>>,
+    /// The fetch sessions of clients.
+    pub(crate) sessions: Sessions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) budget: Arc<Budget>,

@@ -5,8 +5,9 @@ use highwater_env::Env;
 use highwater_log::{CleanupPolicy, LogConfig, Store};
 use highwater_metadata::configs::{CompressionType, Durability, TimestampType, TopicConfig};
 use highwater_records::{BatchHeader, Codec, ProduceRules, TimestampType as BatchTimestampType};
-use highwater_types::{PartitionIndex, Timestamp, TopicId};
-use highwater_wire::Str;
+use highwater_types::{BrokerId, PartitionIndex, Timestamp, TopicId};
+use highwater_wire::messages::LeaderIdAndEpoch;
+use highwater_wire::{ErrorCode, Str};
 use std::sync::Arc;
 
 /// How far a batch's records may grow when they must be decompressed, in multiples of `max.message.bytes`: what is
@@ -19,11 +20,14 @@ pub(crate) struct Topic<E: Env> {
     pub(crate) id: TopicId,
     /// Its name, cheap to copy into answers.
     pub(crate) name: Str,
+    /// This node.
+    pub(crate) node: BrokerId,
     /// What the cluster's metadata says of it.
     pub(crate) metadata: Arc<highwater_metadata::Topic>,
     /// What a batch must be like.
     pub(crate) rules: TopicRules,
-    /// Its partitions, by index. None: this node should have it and cannot, because its log could not be opened.
+    /// Its partitions, by index. None: this node is no replica of it, or should be and cannot, because its log could not
+    /// be opened; see [`Topic::absence`].
     pub(crate) partitions: Vec<Option<Arc<Partition<E>>>>,
 }
 
@@ -37,6 +41,23 @@ impl<E: Env> Topic<E> {
     pub(crate) fn has_new_log(&self, store: &Store<E>) -> bool {
         let missing = self.metadata.logs().zip(&self.partitions).filter(|(_, partition)| partition.is_none());
         missing.into_iter().any(|(id, _)| store.log(id).is_some())
+    }
+
+    /// Why this node does not have one of the partitions.
+    pub(crate) fn absence(&self, index: PartitionIndex) -> ErrorCode {
+        match self.metadata.partition(index) {
+            Some(partition) if partition.replicas.contains(&self.node) => ErrorCode::KAFKA_STORAGE_ERROR,
+            Some(_) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        }
+    }
+
+    /// The leader of a partition, as the metadata has it.
+    pub(crate) fn leader(&self, index: PartitionIndex) -> LeaderIdAndEpoch {
+        self.metadata.partition(index).map_or_else(LeaderIdAndEpoch::default, |partition| LeaderIdAndEpoch {
+            leader_id: partition.leader.unwrap_or(BrokerId(-1)),
+            leader_epoch: partition.leader_epoch,
+        })
     }
 
     /// Whether fewer replicas of a partition are in sync than records with acks=all need (`min.insync.replicas`).
@@ -55,7 +76,7 @@ pub(crate) struct TopicRules {
     /// Whether a record counts when it is synced; else when it is appended.
     pub(crate) sync: bool,
     /// How many replicas must be in sync for records with acks=all.
-    min_insync_replicas: usize,
+    pub(crate) min_insync_replicas: usize,
 }
 
 impl TopicRules {

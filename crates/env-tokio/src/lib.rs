@@ -11,6 +11,7 @@
 
 mod blocking;
 mod clock;
+mod console;
 mod disk;
 mod entropy;
 mod file;
@@ -20,10 +21,11 @@ mod stream;
 mod task;
 
 pub use clock::TokioClock;
+pub use console::input_lines;
 pub use disk::{TokioDisk, TokioLock};
 pub use file::TokioFile;
 pub use network::{TokioListener, TokioNetwork};
-pub use runtime::run;
+pub use runtime::{NodeRuntime, run};
 pub use stream::TokioStream;
 
 use entropy::ProcessEntropy;

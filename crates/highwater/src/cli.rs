@@ -22,6 +22,7 @@ pub const EXIT_DAMAGED: u8 = 3;
     after_help = "\
 Examples:
   highwater dev                                    a broker on 127.0.0.1:9092 to try things with
+  highwater dev --brokers 3 --data-dir three       a cluster of three
   highwater topic create orders --partitions 6     make a topic
   echo 'k1:hello' | highwater produce orders --key-separator :
   highwater consume orders --from-beginning        read it, and wait for more
@@ -39,7 +40,7 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a broker to try things with, on this machine alone.
+    /// Run a broker, or a cluster of them, to try things with on this machine alone.
     Dev(DevArgs),
     /// Run a node from a configuration file.
     Serve(ServeArgs),
@@ -49,6 +50,9 @@ pub enum Command {
     /// Make, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
+    /// Look after a cluster.
+    #[command(subcommand)]
+    Cluster(commands::cluster::ClusterCommand),
     /// Send lines of standard input to a topic.
     Produce(commands::produce::ProduceArgs),
     /// Print the records of a topic.
@@ -81,9 +85,13 @@ pub struct Connection {
 Examples:
   highwater dev
   highwater dev --data-dir /tmp/hw --listen 127.0.0.1:19092
+  highwater dev --brokers 3 --data-dir /tmp/hw3      a cluster; type help to see how its nodes can crash
 
 What was acknowledged is on disk: the broker can be killed at any moment and started again on the same directory.")]
 pub struct DevArgs {
+    /// How many brokers, each a node of one cluster, with the ports that follow --listen's.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub brokers: u8,
     /// Where the data lies; made if missing.
     #[arg(long, default_value = "highwater-data")]
     pub data_dir: PathBuf,
@@ -114,7 +122,11 @@ A whole node.toml:
   listen = \"0.0.0.0:9092\"
   advertised = \"broker-1.example.org:9092\"
   [kafka]
-  num.partitions = 3")]
+  num.partitions = 3
+
+A node of a cluster has these as well, the same on all nodes (cluster_id: highwater cluster new-id):
+  cluster_id = \"MkU3OEVBNTcwNTJENDM2Qg\"
+  voters = [\"1@broker-1.example.org:9093\", \"2@broker-2.example.org:9093\", \"3@broker-3.example.org:9093\"]")]
 pub struct ServeArgs {
     /// The configuration file.
     #[arg(long)]
@@ -142,6 +154,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args, &output),
         Command::Config(command) => commands::config::run(&command, &output),
         Command::Topic(command) => commands::topic::run(&command, &output),
+        Command::Cluster(command) => commands::cluster::run(&command, &output),
         Command::Produce(args) => commands::produce::run(&args, &output),
         Command::Consume(args) => commands::consume::run(&args, &output),
         Command::Log(command) => commands::log::run(&command, &output),

@@ -4,6 +4,12 @@
 //! configurations stands in `[kafka]` under Kafka's names; their table of types, defaults and documentation is in
 //! `highwater-metadata`.
 
+mod cluster;
+mod reference;
+
+pub use cluster::{DEFAULT_INTERNAL_PORT, InternalSection, RoleName};
+pub use reference::reference;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +26,20 @@ pub struct FileConfig {
     pub data_dir: PathBuf,
     /// The cluster's id, 22 characters; taken from the data directory, or made, if left out.
     pub cluster_id: Option<String>,
+    /// What the node does: `broker`, `controller`, or both. A broker if left out, and a controller if it is a voter.
+    pub roles: Option<Vec<RoleName>>,
+    /// The voters of the metadata quorum, `ID@HOST:PORT` of their internal ports. None: the node is alone.
+    #[serde(default)]
+    pub voters: Vec<String>,
+    /// The rack that the node stands in.
+    pub rack: Option<String>,
     /// What an acknowledgement with acks=all means: `sync` (on disk) or `replicated` (in page caches).
     #[serde(default)]
     pub durability: DurabilityName,
     /// Where Kafka clients connect.
-    #[serde(default)]
-    pub listener: ListenerSection,
+    pub listener: Option<ListenerSection>,
+    /// Where the other nodes of the cluster connect.
+    pub internal: Option<InternalSection>,
     /// Metrics and health.
     #[serde(default)]
     pub admin: AdminSection,
@@ -173,6 +187,7 @@ impl FileConfig {
         if let Err(error) = crate::logging::filter(&self.log.level) {
             return fail(format!("log.level {:?}: {error:#}", self.log.level));
         }
+        self.check_cluster().map_err(|message| ConfigError { message })?;
         for (name, value) in self.kafka()? {
             crate::settings::check_broker_config(&name, &value).map_err(|message| ConfigError { message })?;
         }
@@ -250,7 +265,7 @@ mod tests {
     fn the_least_configuration_has_safe_defaults() {
         let config = FileConfig::parse("data_dir = '/data'").expect("accepted");
         assert_eq!(config.durability, DurabilityName::Sync);
-        assert_eq!(config.listener.listen, "127.0.0.1:9092");
+        assert_eq!(config.listener.unwrap_or_default().listen, "127.0.0.1:9092");
         assert_eq!(config.node_id, 1);
     }
 
@@ -268,7 +283,7 @@ mod tests {
           |
         1 | data_dri = '/data'
           | ^^^^^^^^
-        unknown field `data_dri`, expected one of `node_id`, `data_dir`, `cluster_id`, `durability`, `listener`, `admin`, `log`, `kafka`
+        unknown field `data_dri`, expected one of `node_id`, `data_dir`, `cluster_id`, `roles`, `voters`, `rack`, `durability`, `listener`, `internal`, `admin`, `log`, `kafka`
         did you mean `data_dir`?
         ");
         assert!(error_of("data_dir = 'd'\ndurability = 'synch'").ends_with("did you mean `sync`?"));

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod local;
 pub mod logging;
 pub mod node;
 pub mod output;

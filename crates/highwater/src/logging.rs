@@ -18,13 +18,27 @@ pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
         let levels = LEVELS.join(", ");
         anyhow::bail!("{mistyped:?} is no level: {levels}, or directives such as highwater_broker=debug");
     }
-    Ok(EnvFilter::try_new(level)?)
+    // The Raft library calls normal what comes and goes in a cluster an error; what matters the node says itself.
+    let library = if level.contains("openraft") { "" } else { "openraft=off," };
+    Ok(EnvFilter::try_new(format!("{library}{level}"))?)
 }
 
 /// Starts logging for the rest of the process. `level` is `tracing`'s filter directives.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    start_with(level, format, false)
+}
+
+/// The same for a process with several nodes: each line names the thread, which bears the node's name.
+pub fn start_for_several(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    start_with(level, format, true)
+}
+
+fn start_with(level: &str, format: LogFormat, thread_names: bool) -> anyhow::Result<()> {
     let filter = filter(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_thread_names(thread_names);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().with_ansi(false).try_init(),

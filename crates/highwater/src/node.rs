@@ -7,35 +7,48 @@ use highwater_broker::{BrokerConfig, Node};
 use highwater_env_tokio::TokioEnv;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a node until it is told to stop by SIGTERM or SIGINT; a second signal stops it at once, which loses nothing
-/// that was acknowledged. `ready` is told the Kafka and the admin address.
+/// that was acknowledged. `ready` is told the Kafka and the admin address; a controller alone has no Kafka address.
 pub fn run(
     config: BrokerConfig,
     admin: Option<SocketAddr>,
     output: &Output,
-    ready: impl FnOnce(SocketAddr, Option<SocketAddr>, &Output) -> anyhow::Result<()>,
+    ready: impl FnOnce(Option<SocketAddr>, Option<SocketAddr>, &Output) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let ended = highwater_env_tokio::run(None, |env| async move {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let node = Node::start(env.clone(), config).await?;
-        let kafka = *node.local_addrs().first().context("a node listens on at least one address")?;
-        let running = Arc::new(Running(Mutex::new(Some(node))));
+        let node = Arc::new(Node::launch(env.clone(), config).await?);
+        let kafka = node.local_addrs().first().copied();
+        let running =
+            Arc::new(Running { node: Mutex::new(Some(Arc::clone(&node))), ready: AtomicBool::new(false) });
         let admin = match admin {
             Some(address) => Some(admin::serve(&env, address, Arc::clone(&running)).await?),
             None => None,
         };
-        tracing::info!(%kafka, "ready");
-        ready(kafka, admin.as_ref().map(|(address, _)| *address), output)?;
-        tokio::select! {
+        // A node of a cluster waits for a majority of the voters, maybe for long: it can be looked at and stopped.
+        let outcome = tokio::select! {
             biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => Ok(false),
+            _ = interrupt.recv() => Ok(false),
+            outcome = node.ready() => outcome.map(|()| true),
+        };
+        if let Ok(true) = outcome {
+            running.ready.store(true, Ordering::Release);
+            tracing::info!(?kafka, "ready");
+            ready(kafka, admin.as_ref().map(|(address, _)| *address), output)?;
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
         output.note("stopping: finishing what is under way");
+        drop(node);
         let node = running.take().context("a node is stopped once")?;
         let stopped = tokio::select! {
             biased;
@@ -46,21 +59,28 @@ pub fn run(
         if let Some((_, task)) = admin {
             task.abort();
         }
+        outcome?;
         stopped
     })?;
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// The node while it runs; None once it stops.
-struct Running(Mutex<Option<Node<TokioEnv>>>);
+/// The node while it runs.
+struct Running {
+    /// None once it stops.
+    node: Mutex<Option<Arc<Node<TokioEnv>>>>,
+    /// Whether it has found its cluster and serves clients.
+    ready: AtomicBool,
+}
 
 impl Running {
+    /// Takes the node, of which there is no other handle.
     fn take(&self) -> Option<Node<TokioEnv>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Arc::into_inner)
     }
 
     fn look<T>(&self, at: impl FnOnce(&Node<TokioEnv>) -> T) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(at)
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(at)
     }
 }
 
@@ -71,7 +91,8 @@ impl Health for Running {
 
     fn failure(&self) -> Option<String> {
         match self.look(|node| node.metrics().logs_failed.get()) {
-            Some(0) => None,
+            Some(0) if self.ready.load(Ordering::Acquire) => None,
+            Some(0) => Some("the node waits for its cluster".to_owned()),
             Some(count) => Some(format!("{count} logs are offline after a failed write or sync")),
             None => Some("the node is stopping".to_owned()),
         }

@@ -1,8 +1,10 @@
 //! Measures the state at 100,000 partitions: `cargo run --release -p highwater-metadata --example scale`.
 
 use bytes::Bytes;
+use highwater_metadata::configs::{ConfigView, StaticConfig};
+use highwater_metadata::controller::{Controller, Heartbeat};
 use highwater_metadata::{BrokerRecord, Image, MetadataRecord, PartitionRecord, TopicRecord, decode, encode};
-use highwater_types::{BrokerId, PartitionIndex, TopicId, Uuid};
+use highwater_types::{BrokerId, Instant, PartitionIndex, TopicId, Uuid};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, Write};
@@ -48,6 +50,7 @@ fn measure(topics: u32) -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     })? / 1_000;
+    let (fence, entries) = fence(&image)?;
     let create = timed(|| {
         let mut next = image.clone();
         let topic = topics;
@@ -58,10 +61,38 @@ fn measure(topics: u32) -> Result<(), Box<dyn Error>> {
     writeln!(
         io::stdout(),
         "{topics} topics, {PARTITIONS} partitions: {records} records of {bytes} bytes loaded in {load:?}, \
-         {} MiB more resident; written in {write:?}; one partition changed in {change:?}; a topic added in {create:?}",
+         {} MiB more resident; written in {write:?}; one partition changed in {change:?}; a topic added in {create:?}; \
+         a broker of 5 fenced in {fence:?}, in {entries} entries",
         memory >> 20,
     )?;
     Ok(())
+}
+
+/// Fences broker 1: the time that takes, and how many entries.
+fn fence(image: &Image) -> Result<(Duration, u64), Box<dyn Error>> {
+    let mut image = image.clone();
+    let statics = StaticConfig::default();
+    let mut controller = Controller::new(&image, Instant(0));
+    let late = Instant(10_000_000_000);
+    for broker in image.brokers().filter(|broker| broker.id != BrokerId(1)) {
+        let (id, epoch) = (broker.id, broker.epoch);
+        let heartbeat = Heartbeat { id, epoch, applied: 1, want_fence: false, want_shut_down: false };
+        let view = ConfigView { image: &image, statics: &statics, broker: BrokerId(2) };
+        controller.heartbeat(&view, 1, &heartbeat, late);
+    }
+    let mut entries = 0;
+    let time = timed(|| {
+        loop {
+            let view = ConfigView { image: &image, statics: &statics, broker: BrokerId(2) };
+            let records = controller.tick(&view, late);
+            if records.is_empty() {
+                return Ok(());
+            }
+            entries += 1;
+            image.apply_all(&records, 1_000_000 + entries)?;
+        }
+    })?;
+    Ok((time, entries))
 }
 
 fn frames(topics: u32, per_topic: u32) -> Result<Vec<Bytes>, Box<dyn Error>> {

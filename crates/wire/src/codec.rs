@@ -94,7 +94,7 @@ macro_rules! integer {
     )*};
 }
 
-integer!(i8, i16, i32, i64);
+integer!(i8, i16, u16, i32, i64);
 
 /// Types that are on the wire what their content is.
 macro_rules! newtype {

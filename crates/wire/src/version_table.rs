@@ -34,9 +34,17 @@ const TABLE: &[ServedVersions] = &[
     served(ApiKey::ALTER_CONFIGS, 0, 2),
     served(ApiKey::DESCRIBE_LOG_DIRS, 1, 5),
     served(ApiKey::CREATE_PARTITIONS, 0, 3),
+    served(ApiKey::ELECT_LEADERS, 0, 2),
     served(ApiKey::INCREMENTAL_ALTER_CONFIGS, 0, 1),
+    served(ApiKey::ALTER_PARTITION_REASSIGNMENTS, 0, 1),
+    served(ApiKey::LIST_PARTITION_REASSIGNMENTS, 0, 0),
+    served(ApiKey::DESCRIBE_QUORUM, 0, 2),
+    served(ApiKey::UPDATE_FEATURES, 0, 2),
     served(ApiKey::DESCRIBE_CLUSTER, 0, 2),
+    served(ApiKey::UNREGISTER_BROKER, 0, 0),
     served(ApiKey::DESCRIBE_TOPIC_PARTITIONS, 0, 0),
+    served(ApiKey::ADD_RAFT_VOTER, 0, 0),
+    served(ApiKey::REMOVE_RAFT_VOTER, 0, 0),
 ];
 
 /// The APIs that a broker serves and the versions that it advertises, ascending by key.

@@ -134,7 +134,7 @@ impl<E: Env> Cluster<E> {
             // Who is no member of the quorum yet asks one voter after another.
             let to = hint.take().or(leader).or_else(|| self.some_voter(asked));
             asked += 1;
-            if let Some((id, (host, port))) = to.and_then(|id| Some((id, self.address(id)?))) {
+            if let Some((id, (host, port))) = to.and_then(|id| Some((id, self.internal_address(id)?))) {
                 let told = inner.peers.call(id, (&host, port), ask.clone(), LIMIT).await;
                 match told {
                     Ok(Tell::NotController(NotController { leader: Some(leader) })) => {
@@ -162,7 +162,7 @@ impl<E: Env> Cluster<E> {
     }
 
     /// Where a node's internal port is.
-    pub(super) fn address(&self, id: BrokerId) -> Option<(String, u16)> {
+    pub(crate) fn internal_address(&self, id: BrokerId) -> Option<(String, u16)> {
         let configured = self.0.config.voters.iter().find(|voter| voter.id == id);
         let configured = configured.map(|voter| (voter.host.clone(), voter.port));
         configured.or_else(|| self.0.quorum.peer(id).map(|peer| (peer.host, peer.port)))
@@ -221,7 +221,7 @@ impl<E: Env> Cluster<E> {
         let peer = Peer { host: register.internal_host, port: internal, disk };
         if node != self.0.node {
             // It follows the metadata from now on, if it did not before.
-            self.0.quorum.add_learner(node, peer).await.map_err(super::lead::commit_error)?;
+            self.0.quorum.add_learner(node, peer).await?;
         }
         Ok(Tell::Registered(Registered { epoch: epoch.0 }))
     }

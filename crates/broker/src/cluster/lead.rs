@@ -7,7 +7,7 @@ use highwater_metadata::configs::ConfigView;
 use highwater_metadata::controller::{self, Controller, Decision};
 use highwater_metadata::{Refusal, RefusalCode};
 use highwater_quorum::ProposeError;
-use highwater_types::Instant;
+use highwater_types::{BrokerId, Instant};
 use std::time::Duration;
 
 /// How often the controller looks whether brokers are still alive and what else is due.
@@ -43,6 +43,18 @@ impl<E: Env> Cluster<E> {
         Ok(answers)
     }
 
+    /// Forgets a broker that is gone for good.
+    pub(crate) async fn unregister_broker(
+        &self,
+        id: BrokerId,
+    ) -> Result<Vec<Result<(), Refusal>>, CommitError> {
+        let decide =
+            |Sight { view, controller, .. }: Sight<'_>| controller::unregister_broker(view, controller, id);
+        let (answers, index) = self.decide(decide).await?;
+        self.0.wait_carried(index).await;
+        Ok(answers)
+    }
+
     /// Like [`Cluster::change`], for decisions that need what the controller alone knows. Returns without waiting for
     /// anything to be carried out, and the index of what was committed; 0 if nothing had to be.
     pub(super) async fn decide<T: Send + 'static>(
@@ -70,7 +82,7 @@ impl<E: Env> Cluster<E> {
         };
         // If this fails, or nobody waits for it any more, it is open whether the command will be committed: then there
         // is no lead, and before the next decision the quorum is asked what it holds.
-        let index = inner.quorum.propose(term, command).await.map_err(commit_error)?;
+        let index = inner.quorum.propose(term, command).await?;
         *turn = Some(lead);
         drop(turn);
         match inner.committed.refusal(index) {
@@ -95,13 +107,13 @@ impl<E: Env> Inner<E> {
         if let Some(lead) = last.filter(|lead| lead.term == leadership.term) {
             return Ok(lead);
         }
-        let fence = self.quorum.fence().await.map_err(commit_error)?;
+        let fence = self.quorum.fence().await?;
         let mut image = self.committed.image();
         if image.cluster_id().is_none() {
             // The first command of a new cluster names it.
             let records = controller::bootstrap(&image, self.cluster_id());
             let command = Command::encode(&records).ok().expect("one record is no large command");
-            self.quorum.propose(fence.term, command).await.map_err(commit_error)?;
+            self.quorum.propose(fence.term, command).await?;
             image = self.committed.image();
         }
         let controller = Controller::new(&image, self.env.clock().now());
@@ -110,16 +122,17 @@ impl<E: Env> Inner<E> {
     }
 }
 
-/// What became of a proposal that was not committed.
-pub(super) fn commit_error(error: ProposeError) -> CommitError {
-    match error {
-        ProposeError::NotLeader { .. } => CommitError::NotController,
-        ProposeError::Timeout => CommitError::Open,
-        ProposeError::Refused(problem) => {
-            CommitError::Refused(Refusal::new(RefusalCode::InvalidRequest, problem))
+impl From<ProposeError> for CommitError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader { .. } => Self::NotController,
+            ProposeError::Timeout => Self::Open,
+            ProposeError::Refused(problem) => {
+                Self::Refused(Refusal::new(RefusalCode::InvalidRequest, problem))
+            }
+            ProposeError::Stopped => Self::Stopped,
+            ProposeError::Fatal(problem) => Self::Failed(problem),
         }
-        ProposeError::Stopped => CommitError::Stopped,
-        ProposeError::Fatal(problem) => CommitError::Failed(problem),
     }
 }
 

@@ -4,6 +4,7 @@
 //!   the answer, and never falls: an offset before the start leaves it where it is.
 //! - Beyond the high watermark: OFFSET_OUT_OF_RANGE. A topic whose cleanup.policy does not delete: POLICY_VIOLATION. A
 //!   topic of the brokers' own: INVALID_TOPIC_EXCEPTION.
+//! - Only the leader takes it; followers learn the new start with their next fetch, which is not waited for.
 //! - `timeout_ms` is not looked at.
 
 use crate::directory::Routing;
@@ -55,10 +56,11 @@ fn find<E: Env>(
     if is_internal_topic(topic) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    let partition = routing.topic(topic).and_then(|topic| topic.partition(index));
-    match partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)? {
+    let topic = routing.topic(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    match topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)? {
+        Some(partition) if partition.leading().is_none() => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         Some(partition) => Ok(Arc::clone(partition)),
-        None => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+        None => Err(topic.absence(index)),
     }
 }
 

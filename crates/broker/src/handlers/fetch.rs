@@ -1,11 +1,20 @@
-//! Fetch, versions 4 to 18, for consumers.
+//! Fetch, versions 4 to 18, for consumers and followers.
 //!
-//! There are no fetch sessions yet: session id 0 is always answered, so that clients send full fetches. A request that
-//! waits for data is parked with the partitions it reads, is woken once per group commit, and has the connection's
-//! timer for its deadline. Records that this process appended lately are sent from their file; others are read,
-//! checked and sent from memory. Follower fetches and diverging epochs come with replication.
+//! A request that waits for data is parked with the partitions it reads, is woken once per group commit (a follower:
+//! once per append), and has the connection's timer for its deadline. Records that this process appended lately are
+//! sent from their file; others are read, checked and sent from memory.
+//!
+//! - Consumers read up to the high watermark: of the leader, or, from version 11 on, of any replica (KIP-392). Where
+//!   `replica.selector.class` asks for it, the leader sends them to an in-sync replica of their own rack.
+//! - Followers read up to the leader's end. What they say of their own logs is counted before anything is read; one
+//!   whose log parts from the leader's is told where instead of getting records.
+//! - Fetch sessions are in [`session`].
 
 mod reading;
+mod session;
+mod wanted;
+
+pub(crate) use session::Sessions;
 
 use crate::budget::Charge;
 use crate::dispatch::Context;
@@ -14,9 +23,11 @@ use crate::response::{Answer, FileOf, FileRange, Outcome};
 use bytes::Bytes;
 use highwater_env::Env;
 use highwater_log::ReadSlice;
+use highwater_types::TopicId;
 use highwater_wire::messages::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use highwater_wire::{ApiKey, ErrorCode, Message, Records};
 use reading::{Found, Reading};
+use session::Mode;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,19 +35,23 @@ use std::time::Duration;
 /// The longest that a fetch waits, whatever it asks for: a connection whose peer is gone is found out that way.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
+const TOPIC_IDS_FROM: i16 = 13;
+const ENDPOINTS_FROM: i16 = 16;
+
 pub(crate) fn begin<E: Env>(context: Context<E>, body: Bytes, charge: Option<Arc<Charge>>) -> Answer<E> {
     let request = match FetchRequest::decode_body(body, context.version()) {
         Ok(request) => request,
         Err(error) => return Answer::close(error.to_string()),
     };
-    // A full fetch has epoch 0 (and would like a session) or -1 (and would not). Any other is of a session that was
-    // never given.
-    if request.session_epoch > 0 {
-        let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-        return Answer::Ready(context.respond(&FetchResponse { error_code, ..FetchResponse::default() }));
-    }
+    let by_id = context.version() >= TOPIC_IDS_FROM;
+    let mode = match context.shared.sessions.open(&request, by_id, context.begun) {
+        Ok(mode) => mode,
+        Err(error_code) => {
+            return Answer::Ready(context.respond(&FetchResponse { error_code, ..FetchResponse::default() }));
+        }
+    };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
-    let reading = Reading::new(context, &request);
+    let reading = Reading::new(context, &request, mode);
     // No more than can be given is waited for.
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(reading.max_bytes());
     // What is kept of the request is copied or shared: the frame is needed no more.
@@ -80,11 +95,17 @@ fn finish<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> {
     outcome
 }
 
-fn respond<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> {
+fn respond<E: Env>(reading: &Reading<E>, mut found: Found<FileOf<E>>) -> Outcome<E> {
+    let context = reading.context();
+    let session_id = settle_session(reading, &mut found);
+    let node_endpoints =
+        if context.version() >= ENDPOINTS_FROM { reading.endpoints(&found) } else { Vec::new() };
     let mut files: SmallVec<[FileRange<FileOf<E>>; 1]> = SmallVec::new();
     let charge = found.charge;
-    let mut partitions = found.partitions.into_iter().map(|(data, slice)| {
-        let records = match slice {
+    let mut responses: Vec<FetchableTopicResponse> = Vec::with_capacity(reading.topic_count());
+    let mut last_topic = None;
+    for (part, found) in reading.parts().zip(found.partitions).filter(|(_, found)| !found.untold) {
+        let records = match found.slice {
             None => Records::EMPTY,
             Some(ReadSlice::Checked(bytes)) => Records::Bytes(bytes),
             Some(ReadSlice::Verified { file, position, length }) => {
@@ -93,19 +114,16 @@ fn respond<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> 
                 Records::External { id, length: u32::try_from(length).expect("a read is bounded by 31 bits") }
             }
         };
-        PartitionData { records, ..data }
-    });
-    let responses = reading
-        .topics()
-        .map(|(id, name, count)| FetchableTopicResponse {
-            topic: name.clone(),
-            topic_id: id,
-            partitions: partitions.by_ref().take(count).collect(),
-        })
-        .collect();
-    drop(partitions);
-    let body = FetchResponse { responses, ..FetchResponse::default() };
-    let context = reading.context();
+        let topic = (part.wanted.key.topic_id, &part.wanted.key.topic);
+        if last_topic != Some(topic) {
+            last_topic = Some(topic);
+            let (topic_id, topic): (TopicId, _) = (topic.0, topic.1.clone());
+            responses.push(FetchableTopicResponse { topic, topic_id, partitions: Vec::new() });
+        }
+        let topic = responses.last_mut().expect("the partition's topic");
+        topic.partitions.push(PartitionData { records, ..found.data });
+    }
+    let body = FetchResponse { session_id, responses, node_endpoints, ..FetchResponse::default() };
     match context.encode(ApiKey::FETCH, context.version(), &body) {
         Ok(mut response) => {
             response.files = files;
@@ -114,4 +132,34 @@ fn respond<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> 
         }
         Err(reason) => Outcome::Close(reason),
     }
+}
+
+/// Begins the session that the client would like, or leaves out what has not changed for one that has it. Returns its
+/// id.
+fn settle_session<E: Env>(reading: &Reading<E>, found: &mut Found<FileOf<E>>) -> i32 {
+    match reading.mode() {
+        Mode::Full => 0,
+        Mode::Begin => {
+            let context = reading.context();
+            let parts = reading
+                .parts()
+                .zip(&found.partitions)
+                .map(|(part, found)| (part.wanted.clone(), &found.data));
+            let by_id = context.version() >= TOPIC_IDS_FROM;
+            context.shared.sessions.begin(parts, by_id, reading.is_follower(), context.begun)
+        }
+        Mode::Incremental(session) => {
+            let mut session = session::lock(session);
+            for (part, found) in reading.parts().zip(&mut found.partitions) {
+                let has_records = found.slice.is_some();
+                found.untold = !session.tells(&part.wanted.key, &found.data, has_records);
+            }
+            session.id()
+        }
+    }
+}
+
+/// What is answered for a partition that nothing can be read of.
+fn failed(error_code: ErrorCode) -> PartitionData {
+    PartitionData { error_code, high_watermark: highwater_types::Offset(-1), ..PartitionData::default() }
 }

@@ -1,6 +1,7 @@
 //! ListOffsets, versions 1 to 11: the first and last offset, and offsets by time.
 //!
-//! There is no remote storage: its places are answered as Kafka does without it.
+//! There is no remote storage: its places are answered as Kafka does without it. Only the leader answers, and of the
+//! end only once it knows what was committed before its epoch.
 
 use crate::dispatch::Context;
 use crate::errors;
@@ -59,7 +60,7 @@ async fn list_topic<E: Env>(
         let result = match topic.and_then(|topic| topic.partition(part.partition_index)) {
             _ if repeated.contains(&part.partition_index) => Err(ErrorCode::INVALID_REQUEST),
             None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            Some(None) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+            Some(None) => Err(topic.map_or(ErrorCode::NONE, |topic| topic.absence(part.partition_index))),
             Some(Some(partition)) => find(partition, part, context.version(), committed).await,
         };
         let error_code = result.err().unwrap_or(ErrorCode::NONE);
@@ -85,22 +86,31 @@ async fn find<E: Env>(
     if let Some(code) = errors::of_epoch(partition.leader_epoch(), wanted.current_leader_epoch) {
         return Err(code);
     }
+    if partition.leading().is_none() {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
     let log = partition.log();
     let end = if committed { partition.last_stable_offset() } else { partition.high_watermark() };
     let known_from = |first: i16| if version >= first { Ok(()) } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
     match wanted.timestamp.0 {
-        LATEST => Ok((Timestamp::NONE, end, partition.leader_epoch())),
+        LATEST => is_end_known(partition).map(|()| (Timestamp::NONE, end, partition.leader_epoch())),
         EARLIEST => Ok(earliest(partition)),
         EARLIEST_LOCAL => known_from(8).map(|()| earliest(partition)),
         LATEST_TIERED => known_from(9).map(|()| NOWHERE),
         EARLIEST_PENDING_UPLOAD => known_from(11).map(|()| NOWHERE),
         MAX_TIMESTAMP => {
             known_from(7)?;
+            is_end_known(partition)?;
             place(log.max_timestamp(end).await)
         }
         timestamp if timestamp < 0 => Err(ErrorCode::UNSUPPORTED_VERSION),
         _ => place(log.offset_for_time(wanted.timestamp, end).await),
     }
+}
+
+/// Fails while the leader does not know what was committed before its epoch.
+fn is_end_known<E: Env>(partition: &Partition<E>) -> Result<(), ErrorCode> {
+    if partition.knows_high_watermark() { Ok(()) } else { Err(ErrorCode::OFFSET_NOT_AVAILABLE) }
 }
 
 fn earliest<E: Env>(partition: &Partition<E>) -> Place {

@@ -29,7 +29,9 @@ pub(crate) async fn handle<E: Env>(
                 .map(|part| {
                     let result = match topic.and_then(|topic| topic.partition(part.partition)) {
                         None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-                        Some(None) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+                        Some(None) => {
+                            Err(topic.map_or(ErrorCode::NONE, |topic| topic.absence(part.partition)))
+                        }
                         Some(Some(partition)) => find(partition, part),
                     };
                     let error_code = result.err().unwrap_or(ErrorCode::NONE);
@@ -49,6 +51,7 @@ fn find<E: Env>(
 ) -> Result<(LeaderEpoch, Offset), ErrorCode> {
     match errors::of_epoch(partition.leader_epoch(), wanted.current_leader_epoch) {
         Some(code) => Err(code),
+        None if partition.leading().is_none() => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         None => Ok(partition.epoch_end(wanted.leader_epoch)),
     }
 }

@@ -18,6 +18,7 @@ mod single;
 
 use crate::budget::Charge;
 use crate::dispatch::Context;
+use crate::handlers::endpoints::endpoints;
 use crate::link::Hold;
 use crate::partition::Partition;
 use crate::response::{Answer, Outcome};
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use highwater_env::Env;
 use highwater_metadata::is_internal_topic;
 use highwater_records::{Batch, BatchError, ProduceRules, recompress, validate_produced};
-use highwater_types::{Offset, PartitionIndex, Timestamp, mutant};
+use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Timestamp, mutant};
 use highwater_wire::messages::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
@@ -34,6 +35,7 @@ use highwater_wire::{ErrorCode, Message, Records, Str};
 use part::Part;
 use refused::Refused;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -143,7 +145,8 @@ impl<E: Env> Production<E> {
         partition_index: usize,
     ) -> Result<(), Refused> {
         let index = self.request.topic_data[topic_index].partition_data[partition_index].index;
-        let partition = find(self.request.acks, self.request.transactional_id.is_some(), topic, index)?;
+        let (partition, epoch) =
+            find(self.request.acks, self.request.transactional_id.is_some(), topic, index)?;
         // What is awaited is made in its place: a variable of its own would be kept in the future beside it.
         let batch = {
             let data = &mut self.request.topic_data[topic_index].partition_data[partition_index];
@@ -152,7 +155,7 @@ impl<E: Env> Production<E> {
         self.parts.push(Place {
             topic: u32::try_from(topic_index).expect("a frame has fewer topics than that"),
             partition: u32::try_from(partition_index).expect("a frame has fewer partitions than that"),
-            part: Part::new(partition.enqueue(batch)),
+            part: Part::new(partition.enqueue(batch), epoch),
         });
         Ok(())
     }
@@ -188,12 +191,31 @@ impl<E: Env> Production<E> {
             part.finish(&shared.env, acks, response);
         }
         shared.metrics.produce_time.record(shared.env.clock().now().since(self.context.begun));
-        let responses = std::mem::take(&mut self.responses);
+        let mut responses = std::mem::take(&mut self.responses);
         if acks == ACKS_NONE {
             return silent(&responses);
         }
-        self.context.respond(&ProduceResponse { responses, ..ProduceResponse::default() })
+        let leaders = name_leaders(&self.context, &mut responses);
+        let node_endpoints = endpoints(&self.context, leaders.into_iter());
+        self.context.respond(&ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() })
     }
+}
+
+/// Tells the client whom to ask instead, where this node does not lead; returns those it is told of.
+fn name_leaders<E: Env>(context: &Context<E>, responses: &mut [TopicProduceResponse]) -> BTreeSet<BrokerId> {
+    let mut leaders = BTreeSet::new();
+    for topic in responses {
+        for partition in &mut topic.partition_responses {
+            if partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
+                let routing = context.shared.directory.load();
+                let known = routing.topic_by_id(topic.topic_id).or_else(|| routing.topic(&topic.name));
+                let Some(known) = known else { continue };
+                partition.current_leader = known.leader(partition.index);
+                leaders.insert(partition.current_leader.leader_id);
+            }
+        }
+    }
+    leaders
 }
 
 /// Lets the connection begin what else has come, and goes on then.
@@ -235,7 +257,7 @@ fn find<E: Env>(
     transactional: bool,
     topic: &Topic<E>,
     index: PartitionIndex,
-) -> Result<&Arc<Partition<E>>, Refused> {
+) -> Result<(&Arc<Partition<E>>, LeaderEpoch), Refused> {
     if !matches!(acks, ACKS_NONE | ACKS_LEADER | ACKS_ALL) {
         return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1"));
     }
@@ -244,17 +266,18 @@ fn find<E: Env>(
     }
     let partition = match topic.partition(index) {
         Some(Some(partition)) => partition,
-        Some(None) => return Err(ErrorCode::KAFKA_STORAGE_ERROR.into()),
+        Some(None) => return Err(topic.absence(index).into()),
         None => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
     };
     if is_internal_topic(&topic.name) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
     }
+    let epoch = partition.leading().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
     if acks == ACKS_ALL && topic.lacks_replicas(index) {
         let message = "fewer replicas are in sync than min.insync.replicas asks for";
         return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
     }
-    Ok(partition)
+    Ok((partition, epoch))
 }
 
 /// Checks a client's batch, and changes its codec where the topic asks for another.

@@ -2,6 +2,7 @@ use super::*;
 use highwater_env::sleep;
 use highwater_log::{LogConfig, Store, StoreOptions};
 use highwater_records::{BatchBuilder, Codec};
+use highwater_replication::{Assignment, Rules};
 use highwater_sim::disk::{Fault, Op};
 use highwater_sim::{SimEnv, Simulation};
 use highwater_types::{BrokerId, PartitionIndex, Timestamp, TopicId, Uuid};
@@ -33,8 +34,18 @@ fn an_append_outlives_the_request_that_began_it() {
         let (store, _) = Store::open(env.clone(), StoreOptions::new("/data", BrokerId(1))).await.unwrap();
         let id = LogId { topic: TopicId(Uuid([7; 16])), partition: PartitionIndex(0) };
         let log = store.create_log(id, LogConfig::default()).await.unwrap();
-        let partition = Partition::new(env.clone(), "t".into(), log, LeaderEpoch(0), true, Arc::default());
+        let broker = BrokerId(1);
+        let partition =
+            Partition::new(env.clone(), "t".into(), log, broker, Arc::default(), Replication::new());
         let partition = Arc::new(partition);
+        let alone = Assignment {
+            leader: Some(broker),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            replicas: vec![broker],
+            isr: vec![broker],
+        };
+        partition.assign(alone, Rules { sync: true, min_insync_replicas: 1, max_lag: STALL });
         sim.disk(node).fail_next(Op::Write, &format!("{id}"), Fault::Stall(STALL));
         let [mut first, mut second] = ["a", "b"].map(|value| partition.enqueue(batch(value)));
         assert!(poll_once(&mut first).await.is_pending() && poll_once(&mut second).await.is_pending());

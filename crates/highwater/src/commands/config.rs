@@ -15,15 +15,22 @@ pub fn run(command: &ConfigCommand, output: &Output) -> anyhow::Result<ExitCode>
             let config = FileConfig::load(file)?;
             // As far as `serve` goes before it touches anything.
             let path = || file.display().to_string();
-            super::serve::broker_config(&config).with_context(path)?;
+            let broker = super::serve::broker_config(&config).with_context(path)?;
             super::serve::admin_address(&config).with_context(path)?;
             let set = config.kafka()?.len();
+            let listening = match broker.listeners.first() {
+                Some(listener) => format!("listening on {}", listener.listen),
+                None => "a controller alone".to_owned(),
+            };
+            let cluster = match broker.voters.len() {
+                0 => String::new(),
+                voters => format!(", in a cluster of {voters} voters"),
+            };
             let text = format!(
-                "{}: fine (node {}, data in {}, listening on {}, {set} Kafka configurations set)",
+                "{}: fine (node {}{cluster}, data in {}, {listening}, {set} Kafka configurations set)",
                 file.display(),
                 config.node_id,
                 config.data_dir.display(),
-                config.listener.listen
             );
             output.item(&json!({ "file": file, "valid": true }), &text)?;
         }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod cluster;
 pub mod config;
 pub mod consume;
 pub mod dev;

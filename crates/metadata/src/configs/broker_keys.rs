@@ -123,6 +123,41 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .read_only()
         .doc("How many bytes of requests may be in work before no more are read from connections.")
         .inert(OTHER_BOUNDS),
+    Key::new("replica.fetch.backoff.ms", ValueType::Int, "1000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("For how long a follower leaves a partition or a broker alone after a fetch from it failed."),
+    Key::new("replica.fetch.max.bytes", ValueType::Int, "1048576")
+        .rule(Rule::at_least(1024))
+        .read_only()
+        .doc("How many bytes a follower asks for of each partition; a first batch that is larger comes all the same."),
+    Key::new("replica.fetch.min.bytes", ValueType::Int, "1")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how many bytes a follower's fetch waits at most replica.fetch.wait.max.ms."),
+    Key::new("replica.fetch.response.max.bytes", ValueType::Int, "10485760")
+        .rule(Rule::at_least(1024))
+        .read_only()
+        .doc("How many bytes a follower asks for at once, of all partitions that it follows at one broker."),
+    Key::new("replica.fetch.wait.max.ms", ValueType::Int, "500")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how long a follower's fetch waits for data; should be less than replica.lag.time.max.ms."),
+    Key::new("replica.lag.time.max.ms", ValueType::Long, "30000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how long a replica may lag behind its leader before it is taken out of the in-sync replicas."),
+    Key::new("replica.selector.class", ValueType::String, "")
+        .unset()
+        .read_only()
+        .doc(
+            "Which replica consumers are sent to. With org.apache.kafka.common.replica.RackAwareReplicaSelector, or \
+             \"rack\", one in the consumer's own rack, if there is any; else the leader.",
+        ),
+    Key::new("replica.socket.timeout.ms", ValueType::Int, "30000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how long a follower waits for an answer, beside replica.fetch.wait.max.ms."),
     Key::new("socket.request.max.bytes", ValueType::Int, "104857600")
         .rule(Rule::at_least(1))
         .read_only()

@@ -36,6 +36,22 @@ pub struct BrokerSettings {
     pub num_partitions: i32,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i32,
+    /// `replica.fetch.backoff.ms`.
+    pub replica_fetch_backoff_ms: i32,
+    /// `replica.fetch.max.bytes`.
+    pub replica_fetch_max_bytes: i32,
+    /// `replica.fetch.min.bytes`.
+    pub replica_fetch_min_bytes: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub replica_fetch_response_max_bytes: i32,
+    /// `replica.fetch.wait.max.ms`.
+    pub replica_fetch_wait_max_ms: i32,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max_ms: i64,
+    /// `replica.selector.class`, where it is set.
+    pub replica_selector_class: Option<String>,
+    /// `replica.socket.timeout.ms`.
+    pub replica_socket_timeout_ms: i32,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: i32,
 }
@@ -66,6 +82,14 @@ impl BrokerSettings {
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
             producer_id_expiration_ms: int("producer.id.expiration.ms"),
+            replica_fetch_backoff_ms: int("replica.fetch.backoff.ms"),
+            replica_fetch_max_bytes: int("replica.fetch.max.bytes"),
+            replica_fetch_min_bytes: int("replica.fetch.min.bytes"),
+            replica_fetch_response_max_bytes: int("replica.fetch.response.max.bytes"),
+            replica_fetch_wait_max_ms: int("replica.fetch.wait.max.ms"),
+            replica_lag_time_max_ms: long("replica.lag.time.max.ms"),
+            replica_selector_class: optional("replica.selector.class"),
+            replica_socket_timeout_ms: int("replica.socket.timeout.ms"),
             socket_request_max_bytes: int("socket.request.max.bytes"),
         }
     }

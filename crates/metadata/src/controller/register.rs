@@ -49,6 +49,9 @@ enum Remains {
 impl Controller {
     /// Registers a broker, which is fenced until its heartbeats say that it has caught up. Once the records are
     /// applied, its epoch is in the image. A repeated registration of one incarnation keeps its epoch.
+    ///
+    /// Where more partitions must change than one entry may hold, some of them do, and the answer is that the broker
+    /// shall try again: the records of a refused registration are committed like any.
     pub fn register(
         &mut self,
         view: &ConfigView<'_>,

@@ -3,7 +3,7 @@
 //! Version 7 brings fetch sessions (KIP-227), 9 the leader epoch (KIP-320), 12 is the first flexible one and
 //! finds diverging logs, 13 names topics by id, 15 moves the replica's id into a tagged field, 16 names the
 //! new leader to a client that asked the wrong broker, 17 carries the follower's directory, 18 its high
-//! watermark.
+//! watermark. A tagged field of our own says how far the follower's log is on its disk.
 
 pub use super::shared::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::{ErrorCode, Message, Records, Str};
@@ -96,6 +96,9 @@ pub struct FetchPartition {
     /// The high watermark that the follower knows: -1 if none, the largest number if it does not say.
     #[field(versions = "18+", tag = 1, default = Offset(i64::MAX))]
     pub high_watermark: Offset,
+    /// How far the follower's log is on its disk, -1 if it does not say. A field of Highwater's own, which Kafka skips.
+    #[field(versions = "17+", tag = 1000, default = Offset(-1))]
+    pub synced_end: Offset,
 }
 
 /// Partitions that a session need not read any more.

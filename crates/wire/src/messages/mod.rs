@@ -5,7 +5,9 @@
 //! structs of different APIs share a name (`EpochEndOffset`, `AlterConfigsResource`, `AlterableConfig`):
 //! those are named with their module.
 
+pub mod add_raft_voter;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -14,20 +16,28 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_log_dirs;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod remove_raft_voter;
 mod shared;
+pub mod unregister_broker;
+pub mod update_features;
 
 // A name that two modules have cannot be used from here, and the compiler says so at its use.
 #[allow(ambiguous_glob_reexports)]
 mod all {
+    pub use super::add_raft_voter::*;
     pub use super::alter_configs::*;
+    pub use super::alter_partition_reassignments::*;
     pub use super::api_versions::*;
     pub use super::create_partitions::*;
     pub use super::create_topics::*;
@@ -36,14 +46,20 @@ mod all {
     pub use super::describe_cluster::*;
     pub use super::describe_configs::*;
     pub use super::describe_log_dirs::*;
+    pub use super::describe_quorum::*;
     pub use super::describe_topic_partitions::*;
+    pub use super::elect_leaders::*;
     pub use super::fetch::*;
     pub use super::incremental_alter_configs::*;
     pub use super::init_producer_id::*;
     pub use super::list_offsets::*;
+    pub use super::list_partition_reassignments::*;
     pub use super::metadata::*;
     pub use super::offset_for_leader_epoch::*;
     pub use super::produce::*;
+    pub use super::remove_raft_voter::*;
+    pub use super::unregister_broker::*;
+    pub use super::update_features::*;
 }
 
 pub use all::*;
@@ -54,7 +70,9 @@ pub use all::*;
 macro_rules! for_each_request {
     ($callback:ident) => {
         $callback! {
+            add_raft_voter: AddRaftVoterRequest,
             alter_configs: AlterConfigsRequest,
+            alter_partition_reassignments: AlterPartitionReassignmentsRequest,
             api_versions: ApiVersionsRequest,
             create_partitions: CreatePartitionsRequest,
             create_topics: CreateTopicsRequest,
@@ -63,14 +81,20 @@ macro_rules! for_each_request {
             describe_cluster: DescribeClusterRequest,
             describe_configs: DescribeConfigsRequest,
             describe_log_dirs: DescribeLogDirsRequest,
+            describe_quorum: DescribeQuorumRequest,
             describe_topic_partitions: DescribeTopicPartitionsRequest,
+            elect_leaders: ElectLeadersRequest,
             fetch: FetchRequest,
             incremental_alter_configs: IncrementalAlterConfigsRequest,
             init_producer_id: InitProducerIdRequest,
             list_offsets: ListOffsetsRequest,
+            list_partition_reassignments: ListPartitionReassignmentsRequest,
             metadata: MetadataRequest,
             offset_for_leader_epoch: OffsetForLeaderEpochRequest,
             produce: ProduceRequest,
+            remove_raft_voter: RemoveRaftVoterRequest,
+            unregister_broker: UnregisterBrokerRequest,
+            update_features: UpdateFeaturesRequest,
         }
     };
 }

@@ -32,6 +32,12 @@ macro_rules! integers {
 
 integers!(i8, i16, i32, i64);
 
+impl Sample for u16 {
+    fn sample(rng: &mut impl Rng) -> Self {
+        rng.random()
+    }
+}
+
 macro_rules! newtypes {
     ($($type:ident),*) => {$(
         impl Sample for $type {
@@ -108,14 +114,14 @@ impl<T: Sample> Sample for Option<T> {
 }
 
 macro_rules! structs {
-    ($($module:ident::$name:ident { $($field:ident),* })*) => {$(
+    ($($module:ident::$name:ident { $($field:ident),* $(; $own:ident: $value:expr)? })*) => {$(
         impl Sample for $module::$name {
             fn sample(rng: &mut impl Rng) -> Self {
                 // A struct as it is by default is what tagged fields leave out.
                 if rng.random_range(0..8) == 0 {
                     return Self::default();
                 }
-                Self { $($field: Sample::sample(rng)),* }
+                Self { $($field: Sample::sample(rng),)* $($own: $value)? }
             }
         }
     )*};
@@ -142,7 +148,9 @@ structs! {
     fetch::FetchTopic { topic, topic_id, partitions }
     fetch::FetchPartition {
         partition, current_leader_epoch, fetch_offset, last_fetched_epoch, log_start_offset,
-        partition_max_bytes, replica_directory_id, high_watermark
+        partition_max_bytes, replica_directory_id, high_watermark;
+        // Kafka does not know this one.
+        synced_end: Offset(-1)
     }
     fetch::ForgottenTopic { topic, topic_id, partitions }
     fetch::FetchResponse { throttle_time_ms, error_code, session_id, responses, node_endpoints }
@@ -200,6 +208,42 @@ structs! {
     delete_topics::DeleteTopicState { name, topic_id }
     delete_topics::DeleteTopicsResponse { throttle_time_ms, responses }
     delete_topics::DeletableTopicResult { name, topic_id, error_code, error_message }
+    describe_quorum::DescribeQuorumRequest { topics }
+    describe_quorum::DescribeQuorumTopic { topic_name, partitions }
+    describe_quorum::DescribeQuorumPartition { partition_index }
+    describe_quorum::DescribeQuorumResponse { error_code, error_message, topics, nodes }
+    describe_quorum::QuorumTopic { topic_name, partitions }
+    describe_quorum::QuorumPartition { partition_index, error_code, error_message, leader_id, leader_epoch, high_watermark, current_voters, observers }
+    describe_quorum::QuorumReplica { replica_id, replica_directory_id, log_end_offset, last_fetch_timestamp, last_caught_up_timestamp }
+    describe_quorum::QuorumNode { node_id, listeners }
+    describe_quorum::QuorumListener { name, host, port }
+    elect_leaders::ElectLeadersRequest { election_type, topic_partitions, timeout_ms }
+    elect_leaders::ElectTopic { topic, partitions }
+    elect_leaders::ElectLeadersResponse { throttle_time_ms, error_code, replica_election_results }
+    elect_leaders::ElectionResult { topic, partition_result }
+    elect_leaders::ElectionPartitionResult { partition_id, error_code, error_message }
+    alter_partition_reassignments::AlterPartitionReassignmentsRequest { timeout_ms, allow_replication_factor_change, topics }
+    alter_partition_reassignments::ReassignableTopic { name, partitions }
+    alter_partition_reassignments::ReassignablePartition { partition_index, replicas }
+    alter_partition_reassignments::AlterPartitionReassignmentsResponse { throttle_time_ms, allow_replication_factor_change, error_code, error_message, responses }
+    alter_partition_reassignments::ReassignableTopicResponse { name, partitions }
+    alter_partition_reassignments::ReassignablePartitionResponse { partition_index, error_code, error_message }
+    list_partition_reassignments::ListPartitionReassignmentsRequest { timeout_ms, topics }
+    list_partition_reassignments::ListReassignmentsTopic { name, partition_indexes }
+    list_partition_reassignments::ListPartitionReassignmentsResponse { throttle_time_ms, error_code, error_message, topics }
+    list_partition_reassignments::OngoingTopicReassignment { name, partitions }
+    list_partition_reassignments::OngoingPartitionReassignment { partition_index, replicas, adding_replicas, removing_replicas }
+    unregister_broker::UnregisterBrokerRequest { broker_id }
+    unregister_broker::UnregisterBrokerResponse { throttle_time_ms, error_code, error_message }
+    update_features::UpdateFeaturesRequest { timeout_ms, feature_updates, validate_only }
+    update_features::FeatureUpdateKey { feature, max_version_level, allow_downgrade, upgrade_type }
+    update_features::UpdateFeaturesResponse { throttle_time_ms, error_code, error_message, results }
+    update_features::UpdatableFeatureResult { feature, error_code, error_message }
+    add_raft_voter::AddRaftVoterRequest { cluster_id, timeout_ms, voter_id, voter_directory_id, listeners }
+    add_raft_voter::RaftVoterListener { name, host, port }
+    add_raft_voter::AddRaftVoterResponse { throttle_time_ms, error_code, error_message }
+    remove_raft_voter::RemoveRaftVoterRequest { cluster_id, voter_id, voter_directory_id }
+    remove_raft_voter::RemoveRaftVoterResponse { throttle_time_ms, error_code, error_message }
     delete_records::DeleteRecordsRequest { topics, timeout_ms }
     delete_records::DeleteRecordsTopic { name, partitions }
     delete_records::DeleteRecordsPartition { partition_index, offset }

@@ -5,9 +5,9 @@ use crate::append_queue::{Ticket, Unwritten};
 use crate::errors;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
-use crate::progress::{Stopped, Waiting};
+use crate::progress::{Mark, Stopped, Waiting};
 use highwater_env::{Env, Event};
-use highwater_types::{Offset, Timestamp, mutant};
+use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::PartitionProduceResponse;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use std::task::{Context, Poll, ready};
 /// A batch in line for its partition's log, or in it.
 pub(super) struct Part<E: Env> {
     ticket: Ticket<Partition<E>>,
+    /// The epoch that this node led the partition in when the batch came. What happens in another is not about it.
+    epoch: LeaderEpoch,
     /// The offset behind it, once it is in the log.
     end: Option<Offset>,
     /// For the high watermark to pass it.
@@ -24,8 +26,8 @@ pub(super) struct Part<E: Env> {
 }
 
 impl<E: Env> Part<E> {
-    pub(super) fn new(ticket: Ticket<Partition<E>>) -> Self {
-        Self { ticket, end: None, waiting: None, outcome: Poll::Ready(Ok(())) }
+    pub(super) fn new(ticket: Ticket<Partition<E>>, epoch: LeaderEpoch) -> Self {
+        Self { ticket, epoch, end: None, waiting: None, outcome: Poll::Ready(Ok(())) }
     }
 
     pub(super) fn partition(&self) -> &Partition<E> {
@@ -50,10 +52,13 @@ impl<E: Env> Part<E> {
                 self.end = Some(appended.end_offset);
                 let waits = acks == super::ACKS_ALL && !mutant!("ack-before-isr");
                 // Most often it has been passed already, and no place in the list is needed.
-                if waits && partition.high_watermark() < appended.end_offset {
-                    self.outcome = Poll::Pending;
-                    let progress = Arc::clone(partition.progress());
-                    self.waiting = Some(Waiting::new(progress, appended.end_offset));
+                if waits {
+                    let (progress, end) = (partition.progress(), appended.end_offset);
+                    self.outcome = progress.look(Mark::HighWatermark, end, self.epoch);
+                    self.waiting = self
+                        .outcome
+                        .is_pending()
+                        .then(|| Waiting::new(Arc::clone(progress), Mark::HighWatermark, end, self.epoch));
                 }
             }
             Err(unwritten) => {
@@ -77,6 +82,9 @@ impl<E: Env> Part<E> {
         // One without an end was refused before.
         let Some(end) = self.end else { return };
         match self.outcome {
+            Poll::Ready(Ok(())) if acks == super::ACKS_ALL && !self.partition().has_enough_in_sync() => {
+                super::fail(response, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+            }
             Poll::Ready(Ok(())) => env.observe(&Event::Acknowledged {
                 log: self.partition().id(),
                 base: response.base_offset,
@@ -99,6 +107,6 @@ fn refused<E: Env>(partition: &Partition<E>, unwritten: &Unwritten) -> Refused {
             }
             Refused::new(code, &error.to_string())
         }
-        Unwritten::Abandoned => code.into(),
+        Unwritten::NotLeader | Unwritten::Abandoned => code.into(),
     }
 }

@@ -144,11 +144,11 @@ fn line_up<E: Env>(burst: &Burst<E>, frame: &Bytes, request: &SingleProduce<'_>)
         ProduceTopic::Name(name) => burst.routing.topic(name)?,
         ProduceTopic::Id(id) => burst.routing.topic_by_id(id)?,
     };
-    let partition = find(request.acks, false, topic, request.partition).ok()?;
+    let (partition, epoch) = find(request.acks, false, topic, request.partition).ok()?;
     let records = request.records.clone();
     if topic.rules.is_heavy(&frame[records.clone()]) {
         return None;
     }
     let batch = check_here(&topic.rules, request.version, frame.slice(records), burst.now).ok()?;
-    Some(Part::new(partition.enqueue(batch)))
+    Some(Part::new(partition.enqueue(batch), epoch))
 }

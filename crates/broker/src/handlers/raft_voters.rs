@@ -1,0 +1,94 @@
+//! AddRaftVoter (key 80) and RemoveRaftVoter (key 81), version 0: the voters of the metadata quorum.
+//!
+//! - A new voter is a node that runs and follows the metadata with the disk that is named: it is made a voter once it
+//!   has caught up. Its listeners are those that it registered with.
+//! - The answer comes when the change is committed.
+
+use crate::cluster::CommitError;
+use crate::dispatch::Context;
+use crate::errors;
+use highwater_env::Env;
+use highwater_metadata::{Refusal, RefusalCode};
+use highwater_types::BrokerId;
+use highwater_wire::messages::{
+    AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
+};
+use highwater_wire::{ErrorCode, Str};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub(crate) async fn add<E: Env>(
+    context: Arc<Context<E>>,
+    request: AddRaftVoterRequest,
+) -> AddRaftVoterResponse {
+    let id = request.voter_id;
+    let quorum = context.shared.cluster.quorum();
+    let peer = quorum.peer(id);
+    let outcome = if let Err(error) = check_cluster(&context, request.cluster_id.as_ref()) {
+        Err(error)
+    } else if peer.as_ref().is_none_or(|peer| peer.disk.0 != request.voter_directory_id) {
+        refuse(format!(
+            "Node {id} with disk {} does not follow the metadata: start it first.",
+            request.voter_directory_id
+        ))
+    } else {
+        change(&context, |voters| voters.insert(id), "is a voter already").await
+    };
+    let (error_code, error_message) = told(outcome);
+    AddRaftVoterResponse { throttle_time_ms: 0, error_code, error_message }
+}
+
+pub(crate) async fn remove<E: Env>(
+    context: Arc<Context<E>>,
+    request: RemoveRaftVoterRequest,
+) -> RemoveRaftVoterResponse {
+    let id = request.voter_id;
+    let known = context.shared.cluster.quorum().peer(id);
+    let outcome = if let Err(error) = check_cluster(&context, request.cluster_id.as_ref()) {
+        Err(error)
+    } else if known.is_none_or(|peer| peer.disk.0 != request.voter_directory_id) {
+        refuse(format!("Node {id} with disk {} is no voter.", request.voter_directory_id))
+    } else {
+        change(&context, |voters| voters.remove(&id), "is no voter").await
+    };
+    let (error_code, error_message) = told(outcome);
+    RemoveRaftVoterResponse { throttle_time_ms: 0, error_code, error_message }
+}
+
+async fn change<E: Env>(
+    context: &Context<E>,
+    change: impl FnOnce(&mut BTreeSet<BrokerId>) -> bool,
+    not: &str,
+) -> Result<(), CommitError> {
+    let quorum = context.shared.cluster.quorum();
+    let mut voters: BTreeSet<BrokerId> = quorum.status().voters.into_iter().flatten().collect();
+    if !change(&mut voters) {
+        return refuse(format!("The node {not}."));
+    }
+    if voters.is_empty() {
+        return refuse("The last voter cannot be removed.".to_owned());
+    }
+    quorum.change_voters(voters).await.map_err(CommitError::from)
+}
+
+fn check_cluster<E: Env>(context: &Context<E>, named: Option<&Str>) -> Result<(), CommitError> {
+    let own = context.shared.store.cluster_id().to_string();
+    match named {
+        Some(named) if **named != *own => {
+            let message = format!("This is cluster {own}, and not {named}.");
+            Err(CommitError::Refused(Refusal::new(RefusalCode::InconsistentClusterId, message)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse(message: String) -> Result<(), CommitError> {
+    Err(CommitError::Refused(Refusal::new(RefusalCode::InvalidRequest, message)))
+}
+
+fn told(outcome: Result<(), CommitError>) -> (ErrorCode, Option<Str>) {
+    match outcome {
+        Ok(()) => (ErrorCode::NONE, None),
+        Err(error) => (errors::of_commit(&error), Some(Str::from(error.to_string()))),
+    }
+}

@@ -1,0 +1,107 @@
+//! What a node does so that its partitions are replicated: it fetches what it follows, and asks the controller for
+//! changes of the in-sync sets of what it leads.
+//!
+//! For each broker that it follows anything at there are two connections, each with one request under way: one that
+//! fetches, whose requests are parked there until there is data, and one that says how far the logs are on disk, so
+//! that such news never waits for data.
+
+mod connection;
+mod fetcher;
+mod proposals;
+mod reporter;
+mod requests;
+mod source;
+
+pub(crate) use proposals::{Controller, Proposals};
+pub(crate) use source::Reports;
+
+use crate::partition::Partition;
+use crate::state::Shared;
+use highwater_env::{Env, Task};
+use highwater_types::{BrokerId, LogId};
+use source::Source;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// What a node does so that its partitions are replicated.
+pub(crate) struct Replication<E: Env> {
+    proposals: Arc<Proposals>,
+    /// The brokers that something is or was followed at.
+    sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
+    /// The node, once it runs.
+    shared: OnceLock<Weak<Shared<E>>>,
+    tasks: Mutex<Vec<Task>>,
+}
+
+impl<E: Env> Replication<E> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            proposals: Arc::default(),
+            sources: Mutex::default(),
+            shared: OnceLock::new(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// The partitions whose leader has something to ask the controller for.
+    pub(crate) fn proposals(&self) -> &Arc<Proposals> {
+        &self.proposals
+    }
+
+    /// Begins to work for a node.
+    pub(crate) fn start(self: &Arc<Self>, shared: &Arc<Shared<E>>) {
+        if self.shared.set(Arc::downgrade(shared)).is_err() {
+            return;
+        }
+        self.add(proposals::start(shared));
+        let sources: Vec<_> = self.sources().values().cloned().collect();
+        for source in sources {
+            self.start_source(shared, &source);
+        }
+    }
+
+    /// Ends when all that was begun has ended, after the node was told to stop.
+    pub(crate) async fn stopped(&self) {
+        loop {
+            let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(task) = task else { return };
+            task.await;
+        }
+    }
+
+    /// Fetches a partition from a broker from now on.
+    pub(crate) fn follow(self: &Arc<Self>, leader: BrokerId, partition: &Arc<Partition<E>>) -> Arc<Reports> {
+        let (source, is_new) = {
+            let mut sources = self.sources();
+            let count = sources.len();
+            let source = sources.entry(leader).or_insert_with(|| Arc::new(Source::new(leader)));
+            let source = Arc::clone(source);
+            (source, sources.len() > count)
+        };
+        source.add(partition);
+        if is_new && let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+            self.start_source(&shared, &source);
+        }
+        Arc::clone(source.reports())
+    }
+
+    /// Fetches a partition from a broker no longer.
+    pub(crate) fn unfollow(&self, leader: BrokerId, log: LogId) {
+        if let Some(source) = self.sources().get(&leader) {
+            source.remove(log);
+        }
+    }
+
+    fn start_source(&self, shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) {
+        self.add(fetcher::start(shared, source));
+        self.add(reporter::start(shared, source));
+    }
+
+    fn add(&self, task: Task) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<BrokerId, Arc<Source<E>>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

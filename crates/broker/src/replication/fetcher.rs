@@ -1,0 +1,175 @@
+//! Fetching from one broker all that is followed there.
+
+use super::connection::Connection;
+use super::requests;
+use super::source::{Ready, Source};
+use crate::state::Shared;
+use highwater_env::{Env, Purpose, Rng, Task};
+use highwater_types::{Instant, LogId};
+use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
+use highwater_wire::{ErrorCode, Records};
+use rand::RngExt as _;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Fetches until the node stops.
+pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) -> Task {
+    let fetcher = Fetcher {
+        shared: Arc::clone(shared),
+        source: Arc::clone(source),
+        jitter: shared.env.entropy(Purpose::Jitter),
+    };
+    shared.env.spawn("fetcher", fetcher.run())
+}
+
+struct Fetcher<E: Env> {
+    shared: Arc<Shared<E>>,
+    source: Arc<Source<E>>,
+    jitter: Rng,
+}
+
+impl<E: Env> Fetcher<E> {
+    async fn run(mut self) {
+        let mut connection = None;
+        while !self.shared.stop.is_raised() {
+            let (ready, next) = self.source.ready(self.now());
+            if ready.is_empty() {
+                if next.is_none() {
+                    // Nobody is kept connected that nothing is followed at.
+                    connection = None;
+                }
+                self.rest(next).await;
+                continue;
+            }
+            let shared = Arc::clone(&self.shared);
+            let fetched = until_stop(&shared, self.fetch(&mut connection, ready)).await;
+            if let Some(Err(error)) = fetched {
+                connection = None;
+                tracing::debug!(broker = %self.source.broker(), %error, "a fetch from the broker failed");
+                let pause = self.pause();
+                self.rest(Some(self.now().after(pause))).await;
+            }
+        }
+    }
+
+    /// One request, and all that comes of it.
+    async fn fetch(&self, connection: &mut Option<Connection<E>>, ready: Vec<Ready<E>>) -> io::Result<()> {
+        let settings = &self.shared.settings;
+        let patience = Duration::from_millis(settings.replica_socket_timeout_ms.unsigned_abs().into());
+        let link = match connection {
+            Some(link) => link,
+            None => connection.insert(Connection::open(&self.shared, self.source.broker(), patience).await?),
+        };
+        let mut request = FetchRequest {
+            max_wait_ms: settings.replica_fetch_wait_max_ms,
+            min_bytes: settings.replica_fetch_min_bytes,
+            max_bytes: settings.replica_fetch_response_max_bytes,
+            ..requests::empty(&self.shared)
+        };
+        for one in &ready {
+            requests::add(&mut request, one, settings.replica_fetch_max_bytes);
+        }
+        let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
+        let answer = link.call(&request, requests::VERSION, patience + wait).await?;
+        if answer.error_code != ErrorCode::NONE {
+            return Err(io::Error::other(answer.error_code.name()));
+        }
+        self.take(ready, answer).await;
+        Ok(())
+    }
+
+    async fn take(&self, ready: Vec<Ready<E>>, answer: FetchResponse) {
+        let bytes: usize = partitions(&answer).map(|(_, data)| length(data)).sum();
+        // What is fetched counts against the memory that clients share, so that they are held back before it is gone.
+        let charge = self.shared.budget.overdraw(bytes);
+        let mut asked: BTreeMap<LogId, Ready<E>> =
+            ready.into_iter().map(|ready| (ready.partition.id(), ready)).collect();
+        let limit =
+            Duration::from_millis(self.shared.settings.replica_fetch_backoff_ms.unsigned_abs().into());
+        for topic in answer.responses {
+            for data in topic.partitions {
+                let log = LogId { topic: topic.topic_id, partition: data.partition_index };
+                // An answer that was not asked for is none.
+                let Some(Ready { partition, followed }) = asked.remove(&log) else { continue };
+                let done = match requests::read(followed.position, &data) {
+                    Ok(answer) => {
+                        let records = match data.records {
+                            Records::Bytes(records) => records,
+                            _ => bytes::Bytes::new(),
+                        };
+                        partition.carry_out(&answer, records).await.map_err(|error| error.to_string())
+                    }
+                    Err(code) => Err(code.name().to_string()),
+                };
+                match done {
+                    Ok(()) => self.source.succeeded(log),
+                    Err(error) => {
+                        tracing::debug!(%log, broker = %self.source.broker(), %error, "a partition was not fetched");
+                        self.source.failed(log, self.now(), limit);
+                    }
+                }
+            }
+        }
+        drop(charge);
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.env.clock().now()
+    }
+
+    /// Between half and all of `replica.fetch.backoff.ms`.
+    fn pause(&mut self) -> Duration {
+        let most = u64::from(self.shared.settings.replica_fetch_backoff_ms.unsigned_abs());
+        Duration::from_millis(self.jitter.random_range(most / 2..=most))
+    }
+
+    /// Waits until something changes, the instant given or the node's stop.
+    async fn rest(&self, until: Option<Instant>) {
+        let clock = self.shared.env.clock();
+        let mut sleep = until.map(|until| clock.sleep_until(until));
+        let mut changed = pin!(self.source.changed());
+        let waiting = poll_fn(|cx| {
+            if changed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match &mut sleep {
+                Some(sleep) => sleep.as_mut().poll(cx),
+                None => Poll::Pending,
+            }
+        });
+        until_stop(&self.shared, waiting).await;
+    }
+}
+
+/// Works until it is done, or the node stops.
+pub(super) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut stopped) = (pin!(work), pin!(shared.stop.raised()));
+    poll_fn(|cx| {
+        if stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+fn partitions(answer: &FetchResponse) -> impl Iterator<Item = (LogId, &PartitionData)> {
+    answer.responses.iter().flat_map(|topic| {
+        topic
+            .partitions
+            .iter()
+            .map(|data| (LogId { topic: topic.topic_id, partition: data.partition_index }, data))
+    })
+}
+
+fn length(data: &PartitionData) -> usize {
+    match &data.records {
+        Records::Bytes(records) => records.len(),
+        _ => 0,
+    }
+}
