@@ -6,7 +6,7 @@
 
 use super::members::{Members, broker_of};
 use super::rules::check;
-use super::{Checker, Seen};
+use super::{Checker, Seen, Stop};
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 use highwater_types::BrokerId;
@@ -76,7 +76,7 @@ impl Checker for Majority {
         self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 
-    fn node_stopped(&mut self, node: NodeId, _power_loss: bool) {
+    fn node_stopped(&mut self, node: NodeId, _how: Stop) {
         self.stopped(node);
     }
 

@@ -4,6 +4,7 @@ mod churn;
 mod configs;
 mod consumer;
 mod delete_records;
+mod describes;
 mod duplicates;
 mod offsets;
 mod probe;
@@ -42,6 +43,9 @@ pub(super) fn start(machines: &[Machine]) {
             machine.work("topics-work", churn::run(task.clone()));
             machine.work("configs-work", configs::run(task.clone()));
             machine.work("deletes-work", delete_records::run(task.clone()));
+            if workload.churn.describes.is_some() {
+                machine.work("describes-work", describes::run(task.clone()));
+            }
             machine.work("offsets-work", offsets::run(task));
         }
     }
