@@ -3,7 +3,7 @@
 use crate::checkpoint::{create, replace};
 use crate::config::LogConfig;
 use crate::core::{FileOf, lock};
-use crate::epochs::LEADER_EPOCHS;
+use crate::epochs::{Epochs, LEADER_EPOCHS};
 use crate::error::{AppendError, LogError};
 use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::index::IndexBuilder;
@@ -37,6 +37,8 @@ pub(crate) struct Appender<F> {
     pub roll_begun: bool,
     /// The active segment's index is as large as it may be.
     pub index_full: bool,
+    /// The file of leader epochs was not replaced, or not for certain: it may say something else than readers see.
+    pub epochs_uncertain: bool,
 }
 
 impl<F: Clone> Appender<F> {
@@ -51,6 +53,7 @@ impl<F: Clone> Appender<F> {
             tail_uncertain: false,
             roll_begun: false,
             index_full: false,
+            epochs_uncertain: false,
         };
         appender.follow(active);
         appender
@@ -294,8 +297,8 @@ impl<E: Env> Log<E> {
         }
         let base = self.end_offset();
         let size = self.check_size(appender, header, base)?;
-        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            Box::pin(self.begin_epoch(epoch, base)).await?;
+        if appender.epochs_uncertain || self.latest_epoch() != Some(epoch) {
+            Box::pin(self.begin_epoch(appender, epoch, base)).await?;
         }
         if appender.roll_due(0, size, end_of(header, base), now) {
             Box::pin(self.roll(appender, now)).await?;
@@ -328,8 +331,8 @@ impl<E: Env> Log<E> {
         let mut appender = self.0.appender.lock().await;
         self.ensure_open()?;
         self.mend(&mut appender).await?;
-        if self.latest_epoch().is_none_or(|latest| epoch != latest) {
-            self.begin_epoch(epoch, self.end_offset()).await?;
+        if appender.epochs_uncertain || self.latest_epoch() != Some(epoch) {
+            self.begin_epoch(&mut appender, epoch, self.end_offset()).await?;
         }
         Ok(())
     }
@@ -433,16 +436,33 @@ impl<E: Env> Log<E> {
     }
 
     /// Notes that an epoch begins, durably.
-    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), AppendError> {
+    pub(crate) async fn begin_epoch(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        epoch: LeaderEpoch,
+        start: Offset,
+    ) -> Result<(), AppendError> {
         let mut epochs = lock(&self.0.view).epochs.clone();
         if let Some(current) = epochs.latest().filter(|&latest| epoch < latest) {
             return Err(AppendError::StaleLeaderEpoch { current, found: epoch });
         }
-        if epochs.begin(epoch, start) {
-            let disk = self.0.core.env.disk();
-            replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
-            lock(&self.0.view).epochs = epochs;
+        if epochs.begin(epoch, start) || appender.epochs_uncertain {
+            self.store_epochs(appender, epochs).await?;
         }
+        Ok(())
+    }
+
+    /// Makes these the log's epochs, durably.
+    pub(crate) async fn store_epochs(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        epochs: Epochs,
+    ) -> io::Result<()> {
+        // Stays set if this fails, or is dropped: nothing may be appended whose epoch the file contradicts.
+        appender.epochs_uncertain = true;
+        replace(self.0.core.env.disk(), &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+        lock(&self.0.view).epochs = epochs;
+        appender.epochs_uncertain = false;
         Ok(())
     }
 

@@ -37,13 +37,15 @@ impl Epochs {
         changed
     }
 
-    /// Drops the epochs that ended at or before the log's first offset; the one it lies in begins there from now on.
+    /// Drops the epochs that ended before the log's first offset. That of the record right before it stays, so that it
+    /// is known what may follow even where there is no record any more.
     pub(crate) fn advance_start(&mut self, log_start: Offset) -> bool {
-        let within = self.0.partition_point(|&(_, start)| start <= log_start);
-        let Some(first) = within.checked_sub(1) else { return false };
+        let before = self.0.partition_point(|&(_, start)| start < log_start);
+        let Some(first) = before.checked_sub(1) else { return false };
         self.0.drain(..first);
-        let changed = first > 0 || self.0[0].1 < log_start;
-        self.0[0].1 = log_start;
+        let start = Offset(log_start.0 - 1);
+        let changed = first > 0 || self.0[0].1 < start;
+        self.0[0].1 = start;
         changed
     }
 
@@ -149,9 +151,11 @@ mod tests {
             assert_eq!(known, epochs(expected), "{start}");
         };
         check(0, &[(1, 0), (2, 10), (5, 30)], false);
-        check(4, &[(1, 4), (2, 10), (5, 30)], true);
-        check(10, &[(2, 10), (5, 30)], true);
-        check(99, &[(5, 99)], true);
+        check(1, &[(1, 0), (2, 10), (5, 30)], false);
+        check(4, &[(1, 3), (2, 10), (5, 30)], true);
+        check(10, &[(1, 9), (2, 10), (5, 30)], true);
+        check(11, &[(2, 10), (5, 30)], true);
+        check(99, &[(5, 98)], true);
         assert!(!Epochs::default().advance_start(Offset(3)));
     }
 

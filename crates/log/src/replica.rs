@@ -32,8 +32,8 @@ impl<E: Env> Log<E> {
         follow(&checked, base, self.latest_epoch())?;
         let (mut waiting, mut bytes) = (&checked[..], batches);
         while let Some(&(first, size)) = waiting.first() {
-            if self.latest_epoch().is_none_or(|latest| first.leader_epoch != latest) {
-                self.begin_epoch(first.leader_epoch, first.base_offset).await?;
+            if appender.epochs_uncertain || self.latest_epoch() != Some(first.leader_epoch) {
+                self.begin_epoch(appender, first.leader_epoch, first.base_offset).await?;
             }
             if appender.roll_due(0, size, first.next_offset(), now) {
                 self.roll(appender, now).await?;

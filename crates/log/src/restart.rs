@@ -116,6 +116,8 @@ pub(crate) async fn resume_restart<E: Env>(
     let payload = KIND.decode(&bytes).ok().map(|(_, payload)| payload);
     let Some(payload) = payload.filter(|payload| payload.len() == size_of::<i64>()) else { return Ok(None) };
     let start = Offset(i64::from_be_bytes(array(&payload)));
+    // It may be visible and not on disk: a power loss could keep the removals that follow and not what allows them.
+    core.env.disk().sync_dir(dir).await?;
     core.env.observe(&Event::Reached("log: restart completed by recovery"));
     begin_segment(core, log, dir, start).await?;
     wipe(core.env.disk(), dir, start).await?;

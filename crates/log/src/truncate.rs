@@ -1,9 +1,8 @@
 //! Moving a log's end back.
 
 use crate::append::Appender;
-use crate::checkpoint::{Mark, replace};
+use crate::checkpoint::Mark;
 use crate::core::{FileOf, lock};
-use crate::epochs::LEADER_EPOCHS;
 use crate::error::LogError;
 use crate::files::{SEGMENT_HEADER_BYTES, index_name, producers_name, segment_name};
 use crate::index::Summary;
@@ -14,7 +13,7 @@ use crate::scan::scan_segment;
 use crate::segment::Active;
 use crate::window::Window;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
-use highwater_types::Offset;
+use highwater_types::{LeaderEpoch, Offset};
 use std::io;
 
 impl<E: Env> Log<E> {
@@ -28,7 +27,7 @@ impl<E: Env> Log<E> {
         self.ensure_open()?;
         let (start, end) = (self.start_offset(), self.end_offset());
         if to >= end {
-            self.drop_empty_epochs(end).await?;
+            self.drop_empty_epochs(&mut appender, end).await?;
             return Ok(end);
         }
         if to < start {
@@ -46,23 +45,29 @@ impl<E: Env> Log<E> {
     }
 
     /// Forgets the epochs that began at the log's end and have no batch.
-    async fn drop_empty_epochs(&self, end: Offset) -> Result<(), LogError> {
+    async fn drop_empty_epochs(
+        &self,
+        appender: &mut Appender<FileOf<E>>,
+        end: Offset,
+    ) -> Result<(), LogError> {
         let mut epochs = lock(&self.0.view).epochs.clone();
         if epochs.truncate(end) {
-            replace(self.0.core.env.disk(), &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
-            lock(&self.0.view).epochs = epochs;
+            self.store_epochs(appender, epochs).await?;
         }
         Ok(())
     }
 
-    /// Takes back, durably, that anything in the segment of `to` was proven: what is cut must not look like damage.
+    /// Takes back, durably, that anything in the segment of `to` was proven: what is cut must not look like damage. A
+    /// start that retention chose and that is not in force yet is void, too: it counted on what is cut.
     async fn lower_mark(&self, to: Offset) -> Result<(), LogError> {
         {
-            let view = lock(&self.0.view);
+            let mut view = lock(&self.0.view);
+            view.generation += 1;
             let sealed = view.sealed.iter().rev().map(|segment| segment.summary.base);
             let mut bases = [view.active.index.summary().base].into_iter().chain(sealed);
             let segment = bases.find(|&base| base <= to).unwrap_or_default();
             let mut mark = lock(&self.0.mark);
+            mark.start = self.start_offset();
             let proven = segment.max(mark.start);
             if mark.proven > proven {
                 *mark = Mark { proven, segment, position: SEGMENT_HEADER_BYTES, start: mark.start };
@@ -98,10 +103,10 @@ impl<E: Env> Log<E> {
         for &later in listing.snapshots.iter().filter(|&&later| later > to) {
             remove_if_there(disk, &self.0.dir.join(producers_name(later))).await?;
         }
-        let active = match kept.last() {
+        let (active, last_batch) = match kept.last() {
             Some(last) => self.reopen(last, to, appender).await?,
             // The segments that held what is kept are lost.
-            None => begin_segment(core, self.0.id, &self.0.dir, to).await?,
+            None => (begin_segment(core, self.0.id, &self.0.dir, to).await?, None),
         };
         let end = active.index.summary().end;
         disk.sync_dir(&self.0.dir).await?;
@@ -116,6 +121,10 @@ impl<E: Env> Log<E> {
             view.unsynced.clear();
             view.new_entries = 0;
             view.epochs.truncate(end);
+            if let Some((epoch, base)) = last_batch {
+                // Of deleted records, whose epoch may be forgotten: what comes behind them must not fall below it.
+                view.epochs.begin(epoch, base);
+            }
             view.active = active.clone();
             self.publish_end(end);
             self.lower_synced(end);
@@ -123,7 +132,7 @@ impl<E: Env> Log<E> {
             self.lower_start(end);
             view.epochs.clone()
         };
-        replace(disk, &self.0.dir, LEADER_EPOCHS, epochs.encode()).await?;
+        self.store_epochs(appender, epochs).await?;
         appender.follow(&active);
         (appender.roll_begun, appender.tail_uncertain) = (false, false);
         appender.producers = rebuild_producers(core, &self.0.dir, &kept, end).await?;
@@ -142,13 +151,14 @@ impl<E: Env> Log<E> {
         Ok(end)
     }
 
-    /// Opens the segment that becomes the active one, and cuts it, durably.
+    /// Opens the segment that becomes the active one, and cuts it, durably. Also returns the epoch and the offset of
+    /// its last batch.
     async fn reopen(
         &self,
         last: &Summary,
         to: Offset,
         appender: &Appender<FileOf<E>>,
-    ) -> io::Result<Active<FileOf<E>>> {
+    ) -> io::Result<(Active<FileOf<E>>, Option<(LeaderEpoch, Offset)>)> {
         let core = &self.0.core;
         // Syncs of the segments before this one may be outstanding.
         let unsynced = lock(&self.0.view).unsynced.clone();
@@ -170,14 +180,18 @@ impl<E: Env> Log<E> {
             }
         })
         .await;
-        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, &epochs, |_| {}).await;
+        let mut last_batch = None;
+        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, &epochs, |header| {
+            last_batch = Some((header.leader_epoch, header.base_offset));
+        })
+        .await;
         file.set_len(u64::from(scan.index.summary().size)).await?;
         file.sync_data().await?;
         // The last offsets that are kept may be damaged.
         scan.index.extend_to(cut);
         let summary = scan.index.summary();
         let window = Window::new(summary.end, summary.size, core.options.verified_window_bytes_per_log);
-        Ok(Active { file, created: appender.created, index: scan.index, window })
+        Ok((Active { file, created: appender.created, index: scan.index, window }, last_batch))
     }
 }
 

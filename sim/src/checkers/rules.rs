@@ -22,6 +22,11 @@ impl Written {
         })
     }
 
+    /// Whether anything was ever written in an epoch at an offset or behind it.
+    pub fn reaches(&self, epoch: LeaderEpoch, from: Offset) -> bool {
+        self.0.range((epoch, from)..=(epoch, Offset(i64::MAX))).next().is_some()
+    }
+
     /// What stood from an offset on was never promised to anybody, and is gone.
     pub fn forget_from(&mut self, end: Offset) {
         self.0.retain(|&(_, base), _| base < end);

@@ -42,7 +42,7 @@ pub struct LogGhost {
     /// The batches that the log holds, by first offset, as far as the ghost knows.
     pub batches: BTreeMap<Offset, Batch>,
     /// Every checksum ever appended, by epoch and first offset.
-    written: Written,
+    pub written: Written,
     /// Everything before it was synced, in any incarnation.
     pub synced: Offset,
     /// The largest offset that was ever synced, whatever was truncated since.
@@ -57,6 +57,8 @@ pub struct LogGhost {
     pub deletion_done: Offset,
     /// The retention that was ever configured: age in milliseconds, and bytes.
     pub policies: Vec<(Option<u64>, Option<u64>)>,
+    /// Somebody asked the log to begin anew at an offset: it has all that it had, or nothing, from there on.
+    pub restarting: Option<Offset>,
     /// A write or sync failed in this incarnation.
     pub poisoned: bool,
     /// Making the log was reported done, so it must be there.
@@ -89,8 +91,8 @@ impl LogGhost {
         *self = Self { policies, ..Self::default() };
     }
 
-    /// Somebody asks to move the log's end back: what lies behind may go.
-    pub fn expect_truncation(&mut self, to: Offset) {
+    /// The log's end is about to be moved back: what lies behind may go.
+    fn expect_truncation(&mut self, to: Offset) {
         for batch in self.batches.values_mut().filter(|batch| batch.last >= to) {
             batch.firm = false;
         }
@@ -103,6 +105,16 @@ impl LogGhost {
         let end = cut.unwrap_or(to);
         self.synced = self.synced.min(end);
         self.deletion_done = self.deletion_done.min(end);
+    }
+
+    /// All that the log had is gone, for good.
+    fn restarted(&mut self, start: Offset) {
+        self.restarting = None;
+        self.batches.clear();
+        self.damaged.clear();
+        (self.start, self.end, self.synced) = (start, Some(start), start);
+        (self.deletion_asked, self.deletion_done) = (start, start);
+        self.ever_synced = self.ever_synced.max(start);
     }
 
     /// The batch that an offset lies in.
@@ -129,6 +141,13 @@ impl LogGhost {
                 }
                 self.log_start(start)
             }
+            Event::Truncating { end, .. } => {
+                // A log that begins anew has all or nothing, which the next opening tells.
+                if self.restarting.is_none() {
+                    self.expect_truncation(end);
+                }
+                Ok(())
+            }
             Event::Truncated { end, .. } => {
                 self.batches.retain(|_, batch| batch.firm || batch.last < end);
                 self.end = Some(end);
@@ -137,7 +156,18 @@ impl LogGhost {
                 self.deletion_done = self.deletion_done.min(end);
                 Ok(())
             }
+            Event::Restarted { start, .. } => {
+                check(self.restarting == Some(start), "S8", || {
+                    format!("the log begins anew at {start}; asked was {:?}", self.restarting)
+                })?;
+                self.restarted(start);
+                Ok(())
+            }
             Event::Recovered { start, end, proven, .. } => {
+                match self.restarting.take() {
+                    Some(asked) if (asked, asked) == (start, end) => self.restarted(asked),
+                    _ => {}
+                }
                 if strict {
                     self.check_removal(start, now)?;
                 }

@@ -8,6 +8,7 @@
 use super::history::{self, Opened, Shared, end_incarnation, listen, usable_logs};
 use super::plan::{Ending, Plan, Regime};
 use super::producer::{Patience, send};
+use super::replica::replicate;
 use crate::disk::{DiskState, FaultRates, SimDisk};
 use crate::executor::{DiskPace, Failure, NodeId, Simulation, Violation};
 use highwater_env::{Env, Purpose, Rng};
@@ -30,6 +31,12 @@ enum Step {
     DeleteAll,
     /// Moves the end back to the middle.
     Truncate,
+    /// Appends so many batches as another replica has them, and waits for them.
+    Replicate(usize),
+    /// Drops everything, and goes on so far behind the log's end.
+    RestartAhead(i64),
+    /// Drops everything, and goes on at the middle of what was synced.
+    RestartHalf,
     CleanUp,
     /// Closes the store and opens it again.
     Reopen,
@@ -47,10 +54,13 @@ pub struct Script {
     steps: &'static [Step],
 }
 
-use Step::{Append, CleanUp, CreateLog, DeleteAll, DeleteHalf, Post, Reopen, Rest, Truncate};
+use Step::{
+    Append, CleanUp, CreateLog, DeleteAll, DeleteHalf, Post, Reopen, Replicate, Rest, RestartAhead,
+    RestartHalf, Truncate,
+};
 
 /// All scripts.
-pub const SCRIPTS: [Script; 9] = [
+pub const SCRIPTS: [Script; 13] = [
     Script {
         name: "first appends",
         segment_bytes: 20_000,
@@ -92,6 +102,34 @@ pub const SCRIPTS: [Script; 9] = [
         before: &[Append(6), Rest],
         ending: Ending::Close,
         steps: &[Truncate, Append(1), Rest, Truncate, Post(1)],
+    },
+    Script {
+        name: "what another replica has",
+        segment_bytes: 500,
+        before: &[Append(3), Rest],
+        ending: Ending::Close,
+        steps: &[Replicate(5), Truncate, Replicate(3), Rest, Append(1)],
+    },
+    Script {
+        name: "beginning anew ahead",
+        segment_bytes: 500,
+        before: &[Append(5), Rest, Append(1)],
+        ending: Ending::Crash,
+        steps: &[RestartAhead(7), Replicate(2), Rest, Append(1)],
+    },
+    Script {
+        name: "beginning anew in the middle",
+        segment_bytes: 400,
+        before: &[Append(6), Rest],
+        ending: Ending::Close,
+        steps: &[RestartHalf, Replicate(2), RestartAhead(0), Append(1)],
+    },
+    Script {
+        name: "beginning anew behind the start",
+        segment_bytes: 400,
+        before: &[Append(6), DeleteAll, Append(2), Rest],
+        ending: Ending::Close,
+        steps: &[RestartAhead(-7), Replicate(3), Rest],
     },
     Script {
         name: "close and reopen",
@@ -254,6 +292,12 @@ async fn act(shared: &Shared, opened: &mut Opened, disk: &SimDisk, step: Step) -
         Truncate => {
             shared.truncate(opened, &log, synced_half).await?;
         }
+        Replicate(count) => {
+            let mut rng = env.entropy(Purpose::User(5));
+            replicate(shared, opened, &log, &mut rng, count, Patience::AtTheEnd).await?;
+        }
+        RestartAhead(by) => shared.restart_log(opened, &log, log.end_offset().plus(by)).await?,
+        RestartHalf => shared.restart_log(opened, &log, synced_half).await?,
         CleanUp => {
             opened.store.clean_up(|_| None).await;
         }

@@ -86,7 +86,9 @@ impl Ghost {
             Event::Appended { log, .. }
             | Event::Synced { log, .. }
             | Event::LogStart { log, .. }
+            | Event::Truncating { log, .. }
             | Event::Truncated { log, .. }
+            | Event::Restarted { log, .. }
             | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }
             | Event::Poisoned { log } => *log,

@@ -1,9 +1,10 @@
 //! The marks in rare branches of the log.
 
 /// Every mark that the log's code has. One that no history passes is reported.
-pub const MARKS: [&str; 4] = [
+pub const MARKS: [&str; 5] = [
     "log: append met a full disk",
     "log: index made anew",
+    "log: restart completed by recovery",
     "log: uncertain tail cut back",
     "log: unproven tail rewritten",
 ];

@@ -18,8 +18,8 @@ const IN_FLIGHT: usize = 5;
 
 /// A batch that was made.
 #[derive(Clone, Debug)]
-struct Made {
-    batch: Batch,
+pub(super) struct Made {
+    pub(super) batch: Batch,
     values: Vec<u64>,
 }
 
@@ -131,6 +131,18 @@ impl Producer {
         !std::mem::replace(&mut self.busy, true)
     }
 
+    /// Whether another batch may be sent before there are more answers.
+    pub fn has_room(&self) -> bool {
+        self.open.len() < IN_FLIGHT
+    }
+
+    /// Makes a batch, which has no answer yet.
+    pub(super) fn open(&mut self, ghost: &mut Ghost, rng: &mut Rng, now: Timestamp) -> Made {
+        let made = self.make(ghost, rng, now);
+        self.open.push_back(made.clone());
+        made
+    }
+
     fn make(&mut self, ghost: &mut Ghost, rng: &mut Rng, now: Timestamp) -> Made {
         let codec = if rng.random_bool(0.2) { Codec::Lz4 } else { Codec::None };
         let mut builder = BatchBuilder::new(codec, 1 << 20);
@@ -205,9 +217,7 @@ async fn run(
         let now = context.env.true_time();
         let room = IN_FLIGHT - sends.len().min(IN_FLIGHT);
         for _ in 0..rng.random_range(0..=room) {
-            let made = producer.make(&mut context.ghost(), rng, now);
-            producer.open.push_back(made.clone());
-            sends.push(made);
+            sends.push(producer.open(&mut context.ghost(), rng, now));
         }
     }
     let patience = if rng.random_bool(0.7) { Patience::AtTheEnd } else { Patience::Each };
@@ -227,8 +237,7 @@ pub async fn send(
         let mut producer = lock(producer);
         let now = context.env.true_time();
         for _ in 0..count {
-            let made = producer.make(&mut context.ghost(), rng, now);
-            producer.open.push_back(made);
+            producer.open(&mut context.ghost(), rng, now);
         }
         producer.open.iter().cloned().collect()
     };
@@ -314,7 +323,7 @@ fn check_duplicate(context: &Context, log: LogId, made: &Made, appended: &Append
 }
 
 /// Waits for what was appended, and notes what is acknowledged.
-async fn acknowledge(
+pub(super) async fn acknowledge(
     context: &Context,
     log: &Log<SimEnv>,
     producer: &SharedProducer,

@@ -3,7 +3,8 @@
 use super::ghost::Ghost;
 use super::history::{Opened, Shared, create_log, note_policy, open, rest, usable_logs};
 use super::plan::{Ending, Incarnation, draw_config, pick};
-use super::producer::{burst, lock};
+use super::producer::{Patience, burst, lock};
+use super::replica::replicate;
 use super::verify::read_range;
 use crate::executor::{SimEnv, Violation};
 use highwater_env::{Env, Purpose, Rng, Task};
@@ -32,10 +33,12 @@ enum Action {
     CreateLog,
     DeleteLog,
     Truncate,
+    Replicate,
+    Restart,
     Reopen,
 }
 
-const ACTIONS: [(Action, u32); 15] = [
+const ACTIONS: [(Action, u32); 17] = [
     (Action::Produce, 60),
     (Action::Read, 12),
     (Action::Rest, 12),
@@ -49,7 +52,9 @@ const ACTIONS: [(Action, u32); 15] = [
     (Action::JumpClock, 2),
     (Action::CreateLog, 1),
     (Action::DeleteLog, 1),
-    (Action::Truncate, 1),
+    (Action::Truncate, 2),
+    (Action::Replicate, 10),
+    (Action::Restart, 1),
     (Action::Reopen, 2),
 ];
 
@@ -150,6 +155,8 @@ impl Worker<'_> {
             Action::CreateLog => self.create_log().await,
             Action::DeleteLog => self.delete_log().await,
             Action::Truncate => self.truncate().await?,
+            Action::Replicate => self.replicate().await?,
+            Action::Restart => self.restart().await?,
             Action::Reopen => self.reopen().await?,
         }
         Ok(())
@@ -237,6 +244,24 @@ impl Worker<'_> {
         let (start, end) = (log.start_offset(), log.end_offset());
         let to = Offset(self.rng.random_range(start.0..=end.0));
         self.shared.truncate(&mut self.opened, &log, to).await
+    }
+
+    async fn replicate(&mut self) -> Result<(), Violation> {
+        let Some(log) = self.some_log() else { return Ok(()) };
+        let count = self.rng.random_range(1..8);
+        let patience = *pick(&mut self.rng, &[Patience::AtTheEnd, Patience::Never]);
+        replicate(self.shared, &mut self.opened, &log, &mut self.rng, count, patience).await
+    }
+
+    /// Empties a log, which goes on anywhere.
+    async fn restart(&mut self) -> Result<(), Violation> {
+        let Some(log) = self.some_log() else { return Ok(()) };
+        let (start, end) = (log.start_offset(), log.end_offset());
+        let within = Offset(self.rng.random_range(start.0..=end.0));
+        let ahead = end.plus(self.rng.random_range(0..50));
+        let behind = Offset(self.rng.random_range(0..=start.0));
+        let to = *pick(&mut self.rng, &[ahead, ahead, within, start, behind]);
+        self.shared.restart_log(&mut self.opened, &log, to).await
     }
 
     /// Closes the store and opens it again within the process, if a log of it has failed or just so.
