@@ -49,7 +49,7 @@ impl Checker for OneLeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use highwater_types::Offset;
+    use highwater_types::{Offset, PartitionIndex, TopicId};
 
     const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_epoch_has_one_appender() {
-        let log = LogId::default();
+        let log = LogId { topic: TopicId::default(), partition: PartitionIndex(0) };
         let leads = |epoch| Event::Leading { log, epoch: LeaderEpoch(epoch), start: Offset::ZERO };
         check(&[(A, leads(1)), (B, leads(2))], true);
         check(&[(A, leads(1)), (B, leads(1))], false);

@@ -25,7 +25,9 @@ impl OneLog {
         match *event {
             Event::QuorumApplied { index, term, checksum } => self.applied(node, index, (term, checksum))?,
             Event::QuorumLeader { term } => self.leads(node, term)?,
-            Event::QuorumSnapshot { index, term, installed } => self.snapshot(node, index, term, installed)?,
+            Event::QuorumSnapshot { index, term, installed } => {
+                self.snapshot(node, index, term, installed)?
+            }
             _ => {}
         }
         self.members.take(node, event);

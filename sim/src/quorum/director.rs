@@ -257,16 +257,18 @@ impl<'a> Director<'a> {
                 return self.settle(until).await;
             }
             self.in_time(until, || {
-                format!("commands are taken: {goes_on}, no disk is lost: {whole}, and there is one leader: {}", {
-                    self.has_leader()
-                })
+                format!(
+                    "commands are taken: {goes_on}, no disk is lost: {whole}, and there is one leader: {}",
+                    { self.has_leader() }
+                )
             })?;
         }
     }
 
     /// Waits until all members have what is committed now.
     async fn settle(&mut self, until: Duration) -> Result<(), Violation> {
-        let goal = lock(&self.shared.checks).members.committed.keys().next_back().copied().unwrap_or_default();
+        let goal =
+            lock(&self.shared.checks).members.committed.keys().next_back().copied().unwrap_or_default();
         loop {
             let behind = self.behind(goal);
             if behind.is_empty() {
@@ -282,40 +284,44 @@ impl<'a> Director<'a> {
             let states: Vec<String> = lock(&self.shared.running)
                 .iter()
                 .map(|(node, running)| {
-                    format!("\n  node {}: {:?}", node.0, running.quorum.as_ref().map(|quorum| quorum.status()))
+                    format!(
+                        "\n  node {}: {:?}",
+                        node.0,
+                        running.quorum.as_ref().map(|quorum| quorum.status())
+                    )
                 })
                 .collect();
             format!("{RECOVERY:?} after the last fault: {}{}", what(), states.concat())
         })
     }
 
+    /// Whether one node leads, of those that know the latest term.
     fn has_leader(&self) -> bool {
         let running = lock(&self.shared.running);
         let leads = |(node, running): (&NodeId, &node::Running)| {
             let leadership = running.quorum.as_ref()?.leadership();
-            (leadership.leader == Some(broker_of(*node))).then_some(leadership.term)
+            Some((leadership.term, leadership.leader == Some(broker_of(*node))))
         };
-        running.iter().filter_map(leads).count() == 1
+        let known: Vec<(u64, bool)> = running.iter().filter_map(leads).collect();
+        let latest = known.iter().map(|(term, _)| *term).max();
+        known.iter().filter(|(term, leads)| *leads && Some(*term) == latest).count() == 1
     }
 
     /// The members that have not applied an entry.
     fn behind(&self, goal: u64) -> Vec<NodeId> {
         let running = lock(&self.shared.running);
-        let leader = running.iter().find_map(|(node, running)| {
+        let leader = running.iter().filter_map(|(node, running)| {
             let quorum = running.quorum.as_ref()?;
             (quorum.leadership().leader == Some(broker_of(*node))).then(|| quorum.status())
         });
+        let leader = leader.max_by_key(|status| status.term);
         let Some(status) = leader else { return self.nodes.clone() };
         let members: BTreeSet<_> = status.voters.iter().flatten().chain(&status.learners).copied().collect();
         let has = |node: &NodeId| {
             let quorum = running.get(node).and_then(|running| running.quorum.as_ref());
             quorum.is_some_and(|quorum| quorum.status().applied >= Some(goal))
         };
-        self.nodes
-            .iter()
-            .copied()
-            .filter(|node| members.contains(&broker_of(*node)) && !has(node))
-            .collect()
+        self.nodes.iter().copied().filter(|node| members.contains(&broker_of(*node)) && !has(node)).collect()
     }
 
     /// Checks what the members have in the end.

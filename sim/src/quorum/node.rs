@@ -139,7 +139,11 @@ pub async fn run(env: SimEnv, shared: Shared) {
     let node = env.node();
     let mut attempts = 0;
     loop {
-        shared.disks[&node].set_rates(if attempts < PATIENCE { shared.rates() } else { FaultRates::default() });
+        shared.disks[&node].set_rates(if attempts < PATIENCE {
+            shared.rates()
+        } else {
+            FaultRates::default()
+        });
         match open(env.clone(), shared.clone()).await {
             Ok((store, quorum)) => {
                 shared.disks[&node].set_rates(shared.rates());
@@ -152,6 +156,8 @@ pub async fn run(env: SimEnv, shared: Shared) {
                 return;
             }
             Err(Exit::Failed) => {
+                // It begins anew, as another process would.
+                lock(&shared.checks).stopped(node);
                 attempts += 1;
                 if attempts > OPEN_ATTEMPTS {
                     env.violate(Violation::new("L1", format!("node {} cannot be opened", node.0)));
@@ -166,7 +172,8 @@ async fn open(env: SimEnv, shared: Shared) -> Result<(Store<SimEnv>, Quorum<SimE
     let node = env.node();
     let mut options = StoreOptions::new(DIR, broker_of(node));
     options.checkpoint_interval = Duration::from_millis(300);
-    let (store, reports) = Store::open(env.clone(), options).await.map_err(|error| failed(&env, "store", error))?;
+    let (store, reports) =
+        Store::open(env.clone(), options).await.map_err(|error| failed(&env, "store", error))?;
     let report = reports.into_iter().find(|report| report.log == LOG);
     let log = match store.log(LOG) {
         Some(log) => log,
@@ -199,7 +206,10 @@ async fn open(env: SimEnv, shared: Shared) -> Result<(Store<SimEnv>, Quorum<SimE
         Err(error @ QuorumError::Damaged { .. }) => {
             let rotten = *lock(&shared.lost);
             if rotten.is_none_or(|lost| lost.node != node) {
-                env.violate(Violation::new("S10", format!("node {} was not harmed, and says: {error}", node.0)));
+                env.violate(Violation::new(
+                    "S10",
+                    format!("node {} was not harmed, and says: {error}", node.0),
+                ));
             }
             env.note(&format!("node {}: {error}", node.0));
             Err(Exit::Damaged)
@@ -248,7 +258,8 @@ async fn live(env: SimEnv, shared: Shared, store: Store<SimEnv>, quorum: Quorum<
 /// Makes the quorum, once, when all its voters have disks.
 async fn bootstrap(env: SimEnv, shared: Shared, quorum: Quorum<SimEnv>) {
     loop {
-        if quorum.is_bootstrapped() {
+        // A node that lost its disk knows of none either, and must not make another one.
+        if quorum.is_bootstrapped() || !lock(&shared.checks).members.committed.is_empty() {
             return;
         }
         match shared.first_voters() {

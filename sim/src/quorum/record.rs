@@ -76,9 +76,8 @@ impl Record {
 
     /// How many commands were acknowledged.
     pub fn acknowledged(&self) -> u64 {
-        let acknowledged = |operation: &&Operation| {
-            operation.command.is_some() && matches!(operation.end, End::Done(_))
-        };
+        let acknowledged =
+            |operation: &&Operation| operation.command.is_some() && matches!(operation.end, End::Done(_));
         self.operations.iter().filter(acknowledged).count() as u64
     }
 
