@@ -6,7 +6,7 @@
 
 use super::members::Members;
 use super::rules::check;
-use super::{Checker, Seen};
+use super::{Checker, Seen, Stop};
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 use highwater_types::BrokerId;
