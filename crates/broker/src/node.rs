@@ -224,6 +224,12 @@ impl<E: Env> Node<E> {
         self.internal.as_ref().map(|(address, _)| *address)
     }
 
+    /// What all parts of the node share.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared<E>> {
+        &self.shared
+    }
+
     /// The addresses that are listened on, in the order of the configured listeners.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses

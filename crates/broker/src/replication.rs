@@ -105,3 +105,6 @@ impl<E: Env> Replication<E> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

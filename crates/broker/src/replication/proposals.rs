@@ -80,9 +80,10 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
     env.spawn("in-sync", async move {
         let lag = Duration::from_millis(shared.settings.replica_lag_time_max_ms.unsigned_abs());
         let rest = (lag / 2).min(LONGEST_REST);
-        while let Some(all) = until_stop(&shared, due(&shared, rest)).await {
+        while let Some(asking) = until_stop(&shared, due(&shared, rest)).await {
+            // Who says whom to ask has all looked at.
             let Some(controller) = shared.directory.replication().proposals().controller() else { continue };
-            let proposals = collect(&shared, all);
+            let proposals = collect(&shared, &asking);
             for part in proposals.chunks(AT_ONCE) {
                 until_stop(&shared, propose(&shared, &*controller, part)).await;
             }
@@ -90,30 +91,33 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
     })
 }
 
-/// Ends when there may be something to ask for; whether that may be for any partition.
-async fn due<E: Env>(shared: &Shared<E>, rest: Duration) -> bool {
+/// Ends when there may be something to ask for, and takes it.
+async fn due<E: Env>(shared: &Shared<E>, rest: Duration) -> Asking {
     let proposals = shared.directory.replication().proposals();
-    {
-        let asking = proposals.lock();
-        if asking.all || !asking.logs.is_empty() {
-            return asking.all;
-        }
-    }
+    let take = || Some(std::mem::take(&mut *proposals.lock())).filter(|it| it.all || !it.logs.is_empty());
     let (mut woken, mut rest) = (pin!(proposals.wake.notified()), pin!(sleep(shared.env.clock(), rest)));
-    poll_fn(|cx| {
-        if woken.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(proposals.lock().all);
+    loop {
+        if let Some(asking) = take() {
+            return asking;
         }
-        // Replicas fall behind by the mere passing of time.
-        rest.as_mut().poll(cx).map(|()| true)
-    })
-    .await
+        let rested = poll_fn(|cx| {
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            rest.as_mut().poll(cx).map(|()| true)
+        })
+        .await;
+        if rested {
+            // Replicas fall behind by the mere passing of time.
+            return Asking { all: true, ..take().unwrap_or_default() };
+        }
+        woken.set(proposals.wake.notified());
+    }
 }
 
 type Asked<E> = (Arc<Partition<E>>, (LogId, Proposal));
 
-fn collect<E: Env>(shared: &Shared<E>, all: bool) -> Vec<Asked<E>> {
-    let Asking { logs, all: asked } = std::mem::take(&mut *shared.directory.replication().proposals().lock());
+fn collect<E: Env>(shared: &Shared<E>, asking: &Asking) -> Vec<Asked<E>> {
     let routing = shared.directory.load();
     let image = &routing.image;
     let live = |id: BrokerId| -> Option<BrokerEpoch> {
@@ -124,10 +128,10 @@ fn collect<E: Env>(shared: &Shared<E>, all: bool) -> Vec<Asked<E>> {
         let proposal = partition.poll_proposal(live)?;
         Some((Arc::clone(partition), (partition.id(), proposal)))
     };
-    if all || asked {
+    if asking.all {
         routing.topics().flat_map(|topic| topic.partitions.iter().flatten()).filter_map(ask).collect()
     } else {
-        logs.iter().filter_map(|&log| routing.partition(log)).filter_map(ask).collect()
+        asking.logs.iter().filter_map(|&log| routing.partition(log)).filter_map(ask).collect()
     }
 }
 

@@ -128,25 +128,54 @@ fn topics_are_found_by_id_in_every_version_that_has_ids() {
 }
 
 #[test]
-fn there_are_no_fetch_sessions_and_clients_are_told_so() {
+fn a_session_is_told_what_changes() {
     on_tokio(|env, dir| async move {
         let node = start(&env, &dir, &[]).await;
         let mut client = Client::to(&env, &node).await;
-        client.create_topic("t", 1, &[]).await;
-        for (session_id, session_epoch, expected) in [
-            (0, -1, ErrorCode::NONE),
-            (0, 0, ErrorCode::NONE),
-            (5, -1, ErrorCode::NONE),
-            (5, 1, ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
+        client.create_topic("t", 2, &[]).await;
+        let request = |session_id, session_epoch, partitions: &[(i32, i64)]| {
+            let mut request = FetchRequest { session_id, session_epoch, ..fetch("t", 0, 0) };
+            let part = |&(index, offset)| FetchPartition {
+                partition: PartitionIndex(index),
+                fetch_offset: Offset(offset),
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            };
+            request.topics[0].partitions = partitions.iter().map(part).collect();
+            if partitions.is_empty() {
+                request.topics.clear();
+            }
+            request
+        };
+        let told = |response: &FetchResponse| -> Vec<(i32, usize)> {
+            let parts = response.responses.iter().flat_map(|topic| &topic.partitions);
+            parts.map(|part| (part.partition_index.0, records(part).len())).collect()
+        };
+        let begun = client.call(11, &request(0, 0, &[(0, 0), (1, 0)])).await;
+        let id = begun.session_id;
+        assert!(id != 0 && told(&begun) == [(0, 0), (1, 0)], "{begun:?}");
+        assert_eq!(told(&client.call(11, &request(id, 1, &[])).await), []);
+        client.produce("t", 1, batch(&["a"])).await;
+        assert!(matches!(told(&client.call(11, &request(id, 2, &[])).await)[..], [(1, 1..)]));
+        // The position has moved, and nothing else.
+        assert_eq!(told(&client.call(11, &request(id, 3, &[(1, 1)])).await), []);
+        let mut forgetting = request(id, 4, &[]);
+        let partitions = vec![PartitionIndex(1)];
+        forgetting.forgotten_topics_data =
+            vec![ForgottenTopic { topic: "t".into(), partitions, ..ForgottenTopic::default() }];
+        assert_eq!(told(&client.call(11, &forgetting).await), []);
+        client.produce("t", 1, batch(&["b"])).await;
+        assert_eq!(told(&client.call(11, &request(id, 5, &[])).await), []);
+        for (session, epoch, expected) in [
+            (id, 5, ErrorCode::INVALID_FETCH_SESSION_EPOCH),
+            (id ^ 1, 1, ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
             (0, 1, ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
+            // Ends it.
+            (id, -1, ErrorCode::NONE),
+            (id, 6, ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
         ] {
-            let request = FetchRequest { session_id, session_epoch, ..fetch("t", 0, 0) };
-            let response = client.call(11, &request).await;
-            assert_eq!(
-                (response.error_code, response.session_id),
-                (expected, 0),
-                "{session_id} {session_epoch}"
-            );
+            let response = client.call(11, &request(session, epoch, &[])).await;
+            assert_eq!((response.error_code, response.session_id), (expected, 0), "{session} {epoch}");
         }
         node.shutdown().await.unwrap();
     });
