@@ -89,6 +89,15 @@ pub enum Event {
         /// End of the affected offsets.
         to: Offset,
     },
+    /// Offsets that were damaged hold again what was written, from another replica.
+    Repaired {
+        /// Which log.
+        log: LogId,
+        /// First offset that was restored.
+        from: Offset,
+        /// End of the restored offsets.
+        to: Offset,
+    },
     /// A write or sync of a log failed; nothing more is acknowledged from it.
     Poisoned {
         /// Which log.

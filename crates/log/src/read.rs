@@ -283,9 +283,9 @@ impl<E: Env> Log<E> {
             (view.epochs.within(summary.base, summary.end), view.generation)
         };
         let scan =
-            scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_| {}).await;
+            scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_, _| {}).await;
         let index = Arc::new(Index { summary: *summary, entries: scan.index.finish().entries });
-        if lock(&self.0.view).generation != generation {
+        if lock(&self.0.view).generation != generation || sealed.is_removed() {
             return Ok(index);
         }
         self.note_damage(&scan.damaged);
@@ -294,6 +294,8 @@ impl<E: Env> Log<E> {
         }
         let weight = index.memory_bytes();
         lock(&self.0.core.indexes).insert(sealed.key, Arc::clone(&index), weight);
+        // The one that has no file yet was found wanting.
+        sealed.unpin();
         Ok(index)
     }
 
@@ -360,7 +362,8 @@ impl<E: Env> Log<E> {
         let interval = self.config().index_interval_bytes;
         let epochs = lock(&self.0.view).epochs.within(source.base, source.end);
         let scan =
-            scan_segment(&source.file, source.base, source.end, source.size, interval, &epochs, |_| {}).await;
+            scan_segment(&source.file, source.base, source.end, source.size, interval, &epochs, |_, _| {})
+                .await;
         let mut view = lock(&self.0.view);
         if view.generation == source.generation {
             if view.active.index.summary().base == source.base {
@@ -373,7 +376,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Quarantines damaged offsets.
-    fn note_damage(&self, damaged: &[Range<Offset>]) {
+    pub(crate) fn note_damage(&self, damaged: &[Range<Offset>]) {
         let start = self.start_offset();
         // After a failed sync nobody knows what became of the bytes that it was for. They were promised to nobody, and
         // the next recovery drops them: that is no damage.

@@ -259,7 +259,7 @@ impl<'a, E: Env> Recovery<'a, E> {
         }
         let limit = bounded_length(length)?;
         let epochs = load_epochs(self.disk(), &self.dir).await?.unwrap_or_default();
-        let scan = scan_segment(&file, base, end, limit, self.hint.interval, &epochs, |_| {}).await;
+        let scan = scan_segment(&file, base, end, limit, self.hint.interval, &epochs, |_, _| {}).await;
         for range in scan.damaged {
             self.damage(range);
         }

@@ -57,7 +57,7 @@ impl<E: Env> Log<E> {
 }
 
 /// The headers and sizes of batches, all of which are whole and have right checksums.
-fn check(bytes: &Bytes) -> Result<Vec<(BatchHeader, u32)>, AppendError> {
+pub(crate) fn check(bytes: &Bytes) -> Result<Vec<(BatchHeader, u32)>, AppendError> {
     let limit = (MAX_SEGMENT_BYTES - SEGMENT_HEADER_BYTES) as usize;
     Batches::new(bytes.clone())
         .map(|batch| {

@@ -2,7 +2,9 @@
 
 use crate::checkers::rules::{self, Written, check};
 use crate::executor::Violation;
+use bytes::Bytes;
 use highwater_env::Event;
+use highwater_records::BatchHeader;
 use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -67,6 +69,8 @@ pub struct LogGhost {
     pub deleted: bool,
     /// Its deletion was reported done, so it must not come back.
     pub deletion_confirmed: bool,
+    /// What was appended, byte by byte, by epoch and first offset: what another replica has.
+    pub replica: BTreeMap<(LeaderEpoch, Offset), Bytes>,
     /// Ranges that the log itself reported as damaged.
     pub damaged: Vec<Range<Offset>>,
     /// The largest proven mark that a recovery started from.
@@ -180,12 +184,31 @@ impl LogGhost {
                 self.damaged.push(from..to);
                 Ok(())
             }
+            Event::Repaired { from, to, .. } => {
+                self.repaired(from, to);
+                Ok(())
+            }
             Event::Poisoned { .. } => {
                 self.poisoned = true;
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was damaged is there again: it is no excuse any more.
+    fn repaired(&mut self, from: Offset, to: Offset) {
+        let parts = |known: Range<Offset>| [known.start..known.end.min(from), known.start.max(to)..known.end];
+        let damaged = std::mem::take(&mut self.damaged).into_iter().flat_map(parts);
+        self.damaged = damaged.filter(|part| part.start < part.end).collect();
+    }
+
+    /// The bytes that another replica has of the batch at an offset, with the batch's end.
+    pub fn replica_at(&self, offset: Offset) -> Option<(Offset, &Bytes)> {
+        let (&base, batch) = self.batches.range(offset..=offset).next()?;
+        let bytes = self.replica.get(&(batch.epoch, base))?;
+        let header = BatchHeader::parse(bytes).ok()?;
+        (batch.firm && header.crc == batch.checksum).then_some((header.next_offset(), bytes))
     }
 
     fn appended(&mut self, base: Offset, batch: Batch) -> Result<(), Violation> {

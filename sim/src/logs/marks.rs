@@ -1,8 +1,9 @@
 //! The marks in rare branches of the log.
 
 /// Every mark that the log's code has. One that no history passes is reported.
-pub const MARKS: [&str; 5] = [
+pub const MARKS: [&str; 6] = [
     "log: append met a full disk",
+    "log: damage repaired",
     "log: index made anew",
     "log: restart completed by recovery",
     "log: uncertain tail cut back",
