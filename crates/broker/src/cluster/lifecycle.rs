@@ -30,6 +30,9 @@ const ATTEMPTS_PER_WORD: u32 = 50;
 pub(crate) struct Readiness {
     done: Latch,
     failure: Mutex<Option<ClusterError>>,
+    /// Raised when the node takes no part in its cluster any more, though nobody stopped it.
+    ended: Latch,
+    why: Mutex<String>,
 }
 
 impl Readiness {
@@ -40,6 +43,17 @@ impl Readiness {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
+    }
+
+    /// Waits until the node takes no part in its cluster any more, though nobody stopped it; why.
+    pub(crate) async fn ended(&self) -> String {
+        self.ended.raised().await;
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end(&self, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.ended.raise();
     }
 
     fn settle(&self, outcome: Result<(), ClusterError>) {
@@ -83,6 +97,7 @@ pub(crate) fn start<E: Env>(
                 && !stop.is_raised()
             {
                 tracing::error!(%error, "this node takes no part in its cluster any more");
+                readiness.end(error.to_string());
             }
             readiness.settle(outcome);
         }
