@@ -5,10 +5,9 @@
 //! quorum too.
 
 use crate::files::{Files, PURGED, VOTE, encode_log_id, encode_vote};
-use crate::leadership::Progress;
+use crate::leadership::{Known, Progress};
 use crate::payload;
 use crate::types::{Entry, EntryPayload, LogId, StorageError, Types, Vote, log_id, next_index};
-use bytes::Bytes;
 use highwater_env::{Disk, Env, Event, File};
 use highwater_log::{Log, ReadError, ReadSlice};
 use highwater_records::{Batch, BatchBuilder, Batches, Codec};
@@ -73,9 +72,13 @@ impl<E: Env> LogStore<E> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn purged(&self) -> Option<LogId> {
+        self.state().purged
+    }
+
     /// The first index that the log has an entry for, or would have.
     fn first(&self) -> u64 {
-        next_index(self.state().purged)
+        next_index(self.purged())
     }
 
     /// The index after the last entry.
@@ -87,7 +90,7 @@ impl<E: Env> LogStore<E> {
     fn last(&self) -> Option<LogId> {
         let (first, end) = (self.first(), self.end());
         if end == first {
-            return self.state().purged;
+            return self.purged();
         }
         let epoch = self.0.log.epoch_at(offset(end - 1));
         Some(log_id(term(epoch.expect("Invariant: a log knows the epoch of each record")), end - 1))
@@ -95,81 +98,35 @@ impl<E: Env> LogStore<E> {
 
     /// Reads entries from `from` on, up to `to` or until there is enough.
     async fn read(&self, from: u64, to: u64) -> Result<Vec<Entry>, StorageError> {
-        let failed = |error: io::Error| read_error(from, error);
-        let slice = match self.0.log.read(offset(from), offset(to), READ_BYTES, true).await {
-            Ok(slice) => slice,
-            // Purged meanwhile.
-            Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(failed(io::Error::other(error))),
-        };
-        let bytes = match slice {
-            ReadSlice::Checked(bytes) => bytes,
-            ReadSlice::Verified { file, position, length } => {
-                file.read_at(position, length).await.map_err(failed)?
-            }
-        };
-        let mut entries = Vec::new();
-        for batch in Batches::new(bytes) {
-            let entry = batch.map_err(io::Error::other).and_then(|batch| entry_of(&batch)).map_err(failed)?;
-            // The first batch is the one that holds `from`.
-            if entry.log_id.index >= from {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+        read_batches(&self.0.log, offset(from), offset(to)).await.map_err(|error| read_error(from, error))
     }
 
-    async fn try_append(&self, entries: Vec<Entry>) -> io::Result<u64> {
+    /// Appends entries, in one piece: an entry never takes the place of one before it that failed.
+    async fn try_append(&self, entries: &[Entry]) -> io::Result<u64> {
         let inner = &*self.0;
         let now = inner.env.clock().wall();
-        let mut entries = entries.into_iter().peekable();
-        while let Some(first) = entries.next() {
-            let of_term = first.log_id.leader_id;
-            let mut run = vec![first];
-            while let Some(next) = entries.next_if(|next| next.log_id.leader_id == of_term) {
-                run.push(next);
+        let (mut batches, mut values) = (Vec::new(), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            if let EntryPayload::Normal(command) = &entry.payload
+                && let Some(fate) = &command.fate
+            {
+                fate.set_appended();
             }
-            let end = inner.log.end_offset();
-            if offset(run[0].log_id.index) != end {
-                return Err(io::Error::other(format!(
-                    "entry {} does not follow offset {end}",
-                    run[0].log_id
-                )));
-            }
-            let epoch = i32::try_from(of_term.term).map_err(io::Error::other)?;
-            let mut batches = Vec::with_capacity(run.len());
-            let mut values = Vec::with_capacity(run.len());
-            for entry in &run {
-                if let EntryPayload::Normal(command) = &entry.payload
-                    && let Some(fate) = &command.fate
-                {
-                    fate.set_appended();
-                }
-                let value = payload::encode(&entry.payload);
-                let mut builder = BatchBuilder::new(Codec::None, usize::MAX);
-                let fits = builder.try_push(now, None, Some(&value), &[]);
-                debug_assert!(fits, "a first record is taken whatever its size");
-                batches.push(Batch::check(builder.build()).map_err(io::Error::other)?);
-                values.push(value);
-            }
-            for answer in inner.log.append_all(&batches, LeaderEpoch(epoch), now).await {
-                answer.map_err(io::Error::other)?;
-            }
-            for (entry, value) in run.iter().zip(&values) {
-                self.observe_appended(entry, value);
-            }
+            let LogId { leader_id, index } = entry.log_id;
+            let epoch = LeaderEpoch(i32::try_from(leader_id.term).map_err(io::Error::other)?);
+            let value = payload::encode(&entry.payload);
+            let mut builder = BatchBuilder::new(Codec::None, usize::MAX);
+            let fits = builder.try_push(now, None, Some(&value), &[]);
+            debug_assert!(fits, "a first record is taken whatever its size");
+            let batch = Batch::check(builder.build()).map_err(io::Error::other)?;
+            batch.assigned(offset(index), epoch, None).copy_to(&mut batches);
+            values.push(value);
+        }
+        inner.log.append_replica(batches.into(), now).await.map_err(io::Error::other)?;
+        for (entry, value) in entries.iter().zip(&values) {
+            observe_appended(&inner.env, entry, value);
         }
         Ok(self.end())
-    }
-
-    fn observe_appended(&self, entry: &Entry, value: &Bytes) {
-        let LogId { leader_id, index } = entry.log_id;
-        let checksum = crc32fast::hash(value);
-        self.0.env.observe(&Event::QuorumAppended { index, term: leader_id.term, checksum });
-        if let EntryPayload::Membership(membership) = &entry.payload {
-            let voters = voters(membership.get_joint_config());
-            self.0.env.observe(&Event::QuorumVoters { index, voters });
-        }
     }
 
     /// Waits until everything before an index is on disk, whatever the store's durability is.
@@ -202,13 +159,37 @@ impl<E: Env> LogStore<E> {
     }
 
     async fn try_purge(&self, upto: LogId) -> io::Result<()> {
-        if next_index(self.state().purged) > upto.index {
+        if next_index(self.purged()) > upto.index {
             return Ok(());
+        }
+        // The library asks for this beside the taking over of a snapshot, not after it.
+        let saved = |known: &Known| match known.snapshot {
+            Some(snapshot) if snapshot.index >= upto.index => Some(Ok(())),
+            _ => known.snapshot_failed.then(|| Err(io::Error::other("the snapshot was not taken over"))),
+        };
+        let done = saved(&self.0.progress.known());
+        match done {
+            Some(done) => done?,
+            None => {
+                self.0.env.observe(&Event::Reached("quorum: removal waited for the snapshot"));
+                self.0.progress.wait(saved).await?;
+            }
         }
         // First the pointer, then the entries: what lies below it is never looked at again.
         self.0.files.replace(PURGED, vec![encode_log_id(&upto)]).await?;
         self.state().purged = Some(upto);
         cut_beginning(&self.0.log, upto.index + 1).await
+    }
+}
+
+/// Tells that an entry stands in the log.
+pub(crate) fn observe_appended<E: Env>(env: &E, entry: &Entry, value: &[u8]) {
+    let LogId { leader_id, index } = entry.log_id;
+    let checksum = crc32fast::hash(value);
+    env.observe(&Event::QuorumAppended { index, term: leader_id.term, checksum });
+    if let EntryPayload::Membership(membership) = &entry.payload {
+        let voters = voters(membership.get_joint_config());
+        env.observe(&Event::QuorumVoters { index, voters });
     }
 }
 
@@ -257,7 +238,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        Ok(LogState { last_purged_log_id: self.state().purged, last_log_id: self.last() })
+        let (last_purged_log_id, last_log_id) = (self.purged(), self.last());
+        Ok(LogState { last_purged_log_id, last_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -288,7 +270,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
             vote.leader_id.voted_for = None;
             vote.committed = false;
         }
-        if vote.leader_id.voted_for == Some(self.0.node) {
+        if vote.committed && vote.leader_id.voted_for == Some(self.0.node) {
+            self.0.env.observe(&Event::Reached("quorum: former leader waits to be elected anew"));
             vote.committed = false;
         }
         Ok(Some(vote))
@@ -313,7 +296,7 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let failed = |error| StorageError::from_io_error(ErrorSubject::Logs, ErrorVerb::Write, error);
-        let end = self.try_append(entries).await.map_err(failed)?;
+        let end = self.try_append(&entries).await.map_err(failed)?;
         // The library waits for the callback and does nothing else meanwhile.
         callback.log_io_completed(self.wait_synced(end).await);
         Ok(())
@@ -330,12 +313,35 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     }
 }
 
+/// Reads entries of a log; none if they were purged meanwhile. What is damaged is invalid data.
+pub(crate) async fn read_batches<E: Env>(log: &Log<E>, from: Offset, to: Offset) -> io::Result<Vec<Entry>> {
+    let bytes = match log.read(from, to, READ_BYTES, true).await {
+        Ok(ReadSlice::Checked(bytes)) => bytes,
+        Ok(ReadSlice::Verified { file, position, length }) => file.read_at(position, length).await?,
+        Err(ReadError::OutOfRange { .. }) => return Ok(Vec::new()),
+        Err(ReadError::Io(error)) => return Err(error),
+        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    };
+    let mut entries = Vec::new();
+    for batch in Batches::new(bytes) {
+        let entry = entry_of(&batch.map_err(invalid)?)?;
+        // The first batch is the one that holds `from`.
+        if offset(entry.log_id.index) >= from {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 /// The entry that a batch holds.
 fn entry_of(batch: &Batch) -> io::Result<Entry> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let header = batch.header();
     let index = u64::try_from(header.base_offset.0).map_err(io::Error::other)?;
-    let mut records = batch.records().map_err(io::Error::other)?;
+    let mut records = batch.records().map_err(invalid)?;
     let (record, rest) = (records.next(), records.next());
     let (Some(Ok(record)), None) = (record, rest) else {
         return Err(invalid(format!("the batch at {index} does not hold one record")));

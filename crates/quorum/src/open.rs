@@ -4,15 +4,18 @@ use crate::error::QuorumError;
 use crate::files::{COMMITTED, Files, PURGED, VOTE, decode_log_id, decode_vote, encode_vote};
 use crate::frame::FrameError;
 use crate::leadership::Progress;
-use crate::log_store::{LogStore, Stored, cut_beginning};
+use crate::log_store::{LogStore, Stored, cut_beginning, observe_appended, read_batches};
 use crate::machine::Machine;
 use crate::options::QuorumOptions;
+use crate::payload;
 use crate::snapshot_file::SnapshotFile;
 use crate::state_machine::StateMachine;
 use crate::types::{LogId, Vote, next_index};
+use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_log::{Log, MarksFound};
 use highwater_types::{LeaderEpoch, Offset, mutant};
+use std::io;
 use std::sync::Arc;
 
 /// No small file is larger.
@@ -40,8 +43,15 @@ pub(crate) async fn open<E: Env>(
     let mut stored = read_files(&files, &log, covered).await?;
     check_log(&log, options, &stored, covered).await?;
     // A crash may have come between the pointer and the removal.
+    if log.start_offset().0 < i64::try_from(next_index(stored.purged)).unwrap_or(i64::MAX) {
+        env.observe(&Event::Reached("quorum: removal of entries ended at a start"));
+    }
     let first = next_index(stored.purged);
     cut_beginning(&log, first).await.map_err(files.failed("cut the log of", ""))?;
+    let end = u64::try_from(log.end_offset().0).unwrap_or_default();
+    env.observe(&Event::QuorumTruncated { from: end });
+    verify(env, &log).await?;
+    env.observe(&Event::QuorumSynced { end });
     stored.committed = stored.committed.filter(|&id| is_in(&log, id));
 
     let progress = Arc::new(Progress::default());
@@ -49,9 +59,9 @@ pub(crate) async fn open<E: Env>(
         progress.committed(id);
     }
     let committed_file = files.open_committed().await.map_err(files.failed("open", COMMITTED))?;
-    let end = u64::try_from(log.end_offset().0).unwrap_or_default();
-    env.observe(&Event::QuorumTruncated { from: end });
-    env.observe(&Event::QuorumSynced { end });
+    if let Some(id) = covered {
+        progress.saved(id);
+    }
     let node = u64::try_from(options.node.0).expect("checked before");
     let mut machine = StateMachine::new(env.clone(), machine, snapshots, Arc::clone(&progress));
     if let Some(snapshot) = snapshot {
@@ -72,11 +82,10 @@ async fn read_files<E: Env>(
         let what = format!("the file {}", files.path(name).display());
         move |error: FrameError| QuorumError::Damaged { what, problem: error.to_string() }
     };
-    let read = async |name: &str| files.read(name, SMALL_BYTES).await.map_err(files.failed("read", name));
-    let purged = read(PURGED).await?.map(decode_log_id).transpose().map_err(damaged(PURGED))?;
+    let purged = read_small(files, PURGED).await?.map(decode_log_id).transpose().map_err(damaged(PURGED))?;
     // What does not check out here was being written when the power went.
-    let committed = read(COMMITTED).await?.and_then(|bytes| decode_log_id(bytes).ok());
-    let vote = match read(VOTE).await? {
+    let committed = read_small(files, COMMITTED).await?.and_then(|bytes| decode_log_id(bytes).ok());
+    let vote = match read_small(files, VOTE).await? {
         Some(bytes) => decode_vote(bytes).map_err(damaged(VOTE))?,
         None if log.end_offset() == Offset::ZERO && purged.is_none() && covered.is_none() => {
             // From here on a member without this file has lost it.
@@ -91,6 +100,10 @@ async fn read_files<E: Env>(
         }
     };
     Ok(Stored { vote, purged, committed })
+}
+
+async fn read_small<E: Env>(files: &Files<E>, name: &str) -> Result<Option<Bytes>, QuorumError> {
+    files.read(name, SMALL_BYTES).await.map_err(files.failed("read", name))
 }
 
 /// Refuses a log that lost entries. A torn tail above what was proven synced has been cut by the log itself.
@@ -129,6 +142,32 @@ async fn check_log<E: Env>(
     };
     if options.recovered.as_ref().filter(guessed).is_some() {
         return damaged("its end does not check out, and what was synced of it cannot be told".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads the whole log, which is short, and tells of its entries: damage is found before anybody relies on this member.
+async fn verify<E: Env>(env: &E, log: &Log<E>) -> Result<(), QuorumError> {
+    let (mut next, end) = (log.start_offset(), log.end_offset());
+    while next < end {
+        let read = read_batches(log, next, end).await.and_then(|entries| {
+            for entry in &entries {
+                observe_appended(env, entry, &payload::encode(&entry.payload));
+            }
+            let last = entries.last().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+            Ok(last.log_id.index + 1)
+        });
+        match read {
+            Ok(after) => next = Offset(i64::try_from(after).unwrap_or(i64::MAX)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let what = format!("the quorum's log {}", log.id());
+                return Err(QuorumError::Damaged { what, problem: format!("from entry {next} on: {error}") });
+            }
+            Err(source) => {
+                let path = std::path::PathBuf::from(log.id().to_string());
+                return Err(QuorumError::Io { action: "read the log", path, source });
+            }
+        }
     }
     Ok(())
 }
