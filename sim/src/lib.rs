@@ -21,6 +21,7 @@ pub mod hash;
 pub mod history;
 pub mod junit;
 pub mod logs;
+pub mod quorum;
 pub mod run;
 pub mod scenario;
 pub mod world;

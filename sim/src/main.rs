@@ -6,7 +6,7 @@ mod commands;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use commands::{exhaustive, explain, list, replay, run};
+use commands::{exhaustive, explain, list, quorum, replay, run};
 use std::process::ExitCode;
 
 /// Runs Highwater on simulated machines that crash, lose power, lose messages and have bad disks. One seed decides
@@ -26,6 +26,8 @@ enum Command {
     Replay(replay::Replay),
     /// Opens every state that a power loss can leave of short scripts of the store
     Exhaustive(exhaustive::Exhaustive),
+    /// Runs a bare quorum under faults over many seeds
+    Quorum(quorum::Quorum),
     /// Lists the scenarios of a folder
     List(list::List),
     /// Tells what a scenario is, and what it does with a seed
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Run(command) => command.execute(),
         Command::Replay(command) => command.execute(),
         Command::Exhaustive(command) => Ok(command.execute()),
+        Command::Quorum(command) => command.execute(),
         Command::List(command) => command.execute(),
         Command::Explain(command) => command.execute(),
     };

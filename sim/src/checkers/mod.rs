@@ -16,10 +16,15 @@ mod index;
 mod kit;
 mod l3;
 mod licence;
+pub mod members;
 mod replica;
 pub mod rules;
+pub mod s1;
 mod s10;
 mod s14;
+pub mod s2;
+pub mod s3;
+pub mod s4;
 mod s8;
 mod s9;
 
@@ -276,6 +281,10 @@ impl Checkers {
 /// Every property that is checked, and what it says.
 pub fn all_names() -> &'static [(&'static str, &'static str)] {
     &[
+        ("S1", "a term of the quorum has one leader, and a leader epoch of a partition one appender"),
+        ("S2", "a member of the quorum votes once per term, and the terms of its votes never fall"),
+        ("S3", "all members apply the same committed log without a gap, and each new leader has all of it"),
+        ("S4", "a committed entry of the quorum is on the disks of a majority, and no member gives it up"),
         ("S8", "log start <= high watermark <= end; neither they nor the synced end fall while a node runs"),
         ("S9", "a log's offset is written once per epoch, epochs never fall, appends are contiguous"),
         ("S10", "after a restart a log has at least what its last sync covered, and reads as it was written"),

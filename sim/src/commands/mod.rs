@@ -3,6 +3,7 @@
 pub mod exhaustive;
 pub mod explain;
 pub mod list;
+pub mod quorum;
 pub mod replay;
 pub mod run;
 
