@@ -1,4 +1,5 @@
-//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their clients.
+//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their
+//! clients.
 //!
 //! A node runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
 //! machine dies, and leaves word of how that ended. [`Nodes::supervise`] is what stands around such a process in

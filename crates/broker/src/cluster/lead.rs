@@ -109,8 +109,9 @@ impl<E: Env> Inner<E> {
         }
         let term = leadership.term;
         if !mutant!("ctrl-concurrent-fence") {
-            // Commits after everything that stands in this leader's log. A command whose proposer went away may be among
-            // that: what was committed before now does not hold it, and a decision that misses it would be a wrong one.
+            // Commits after everything that stands in this leader's log. A command whose proposer went away may be
+            // among that: what was committed before now does not hold it, and a decision that misses it would be a
+            // wrong one.
             let nothing = Command::encode(&[]).ok().expect("nothing is no large command");
             self.quorum.propose(term, nothing).await?;
         }
