@@ -36,8 +36,11 @@ pub(crate) enum CallError {
 pub(crate) struct Peers<E: Env> {
     env: E,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
-    slots: Mutex<BTreeMap<(String, u16), Arc<Slot<E>>>>,
+    slots: Mutex<Slots<E>>,
 }
+
+/// The connections, by address.
+type Slots<E> = BTreeMap<(String, u16), Arc<Slot<E>>>;
 
 /// The connection to one address, if there is one.
 type Slot<E> = tokio::sync::Mutex<Option<Arc<Connection<E>>>>;
