@@ -71,8 +71,7 @@ fn a_repeated_registration_keeps_its_epoch_and_another_disk_waits_for_the_sessio
     assert!(restarted_epoch > epoch);
     assert!(world.image.broker(BrokerId(1)).unwrap().fenced);
     world.beat(1);
-    let replaced =
-        Registration { disk: DiskId(Uuid([9; 16])), ..world.registration(1, BrokerEpoch::NONE) };
+    let replaced = Registration { disk: DiskId(Uuid([9; 16])), ..world.registration(1, BrokerEpoch::NONE) };
     check_refused(world.register(&replaced), RefusalCode::DuplicateBrokerRegistration);
     world.now = world.now.after(std::time::Duration::from_secs(9));
     world.register(&replaced).unwrap();
