@@ -1,5 +1,7 @@
 //! Administration: topics, partitions, configurations, records.
 
+mod cluster;
+
 use crate::{Client, ClientError, FoundOffset, Isolation, TopicMetadata};
 use highwater_env::Env;
 use highwater_types::{BrokerId, Offset, PartitionIndex, Timestamp, TopicId};

@@ -95,6 +95,10 @@ impl<'a> Rig<'a> {
         if !self.wait(UP_WITHIN, || self.tester.shared.busy() == 0).await {
             return self.violate("L3", format!("the topics are not there after {UP_WITHIN:?}"));
         }
+        if self.nodes.all().len() > 1 {
+            let operator = world::look_after(self.tester.clone(), self.nodes.clone());
+            self.tester.env.spawn("operator", operator).detach();
+        }
         if let Some(why) = self.tester.shared.refused_topic() {
             return self.violate("set-up", why);
         }

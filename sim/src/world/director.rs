@@ -45,8 +45,6 @@ struct State {
     links: Links,
     /// Brokers that a fault keeps down; nobody may start them meanwhile.
     held: BTreeSet<NodeId>,
-    /// Nodes whose disk was replaced because the cluster could bear it.
-    replaced: BTreeSet<NodeId>,
     /// How many faults keep each disk full.
     full: BTreeMap<NodeId, u32>,
     counts: BTreeMap<&'static str, u64>,
@@ -66,7 +64,6 @@ impl Director {
             rng: simulation.rng(STREAM),
             links: Links::new(plan.link),
             held: BTreeSet::new(),
-            replaced: BTreeSet::new(),
             full: BTreeMap::new(),
             counts: BTreeMap::new(),
             hit_unsynced: false,

@@ -12,6 +12,7 @@ mod clients;
 mod director;
 mod final_read;
 mod nodes;
+mod operator;
 mod outcome;
 mod phases;
 mod workload;
@@ -22,6 +23,7 @@ pub use outcome::{Options, Outcome};
 
 pub(crate) use clients::{Machine, Shared};
 pub(crate) use nodes::{PORT, config, host, ids, terms};
+pub(crate) use operator::look_after;
 pub(crate) use phases::beside;
 pub(crate) use workload::create_all;
 

@@ -13,12 +13,15 @@ pub(crate) use settings::{PORT, config, host, ids, terms};
 use crate::checkers::Stop;
 use crate::disk::PowerRates;
 use crate::executor::{NodeId, SimEnv, Simulation};
-use highwater_broker::{BrokerConfig, Node};
+use highwater_broker::{BrokerConfig, Node, StartError};
 use highwater_env::{Env, Event};
 use highwater_faults::ClusterSpec;
 use highwater_types::{BrokerId, Instant, TopicId};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use told::Told;
@@ -68,6 +71,10 @@ struct Broker {
     stop: Option<oneshot::Sender<()>>,
     /// When the supervisor starts it, if it is down by then.
     start_at: Option<Duration>,
+    /// It votes in the quorum, or did so before its disk was replaced.
+    votes: bool,
+    /// Its disk was replaced, and nobody has let it into the quorum again.
+    replaced: bool,
     /// When a log failed.
     poisoned_at: Option<Duration>,
     /// By how many milliseconds the machine's wall clock was ahead when the process opened its disk, at most.
@@ -122,6 +129,8 @@ impl Nodes {
                 id,
                 name: host.replace('-', " "),
                 address: is_broker.then(|| format!("{host}:{PORT}")),
+                votes: cluster.nodes() > 1 && (cluster.controllers == 0 || !is_broker),
+                replaced: false,
                 process: Process::Gone,
                 run: 0,
                 wanted: false,
@@ -247,9 +256,25 @@ impl Nodes {
         self.lock().tally
     }
 
+    /// The voters whose disks were replaced, and that nobody has let in again.
+    pub(crate) fn replaced_voters(&self) -> Vec<BrokerId> {
+        let inner = self.lock();
+        inner.brokers.values().filter(|broker| broker.replaced).map(|broker| broker.id).collect()
+    }
+
+    /// A voter whose disk was replaced votes again.
+    pub(crate) fn voter_is_back(&self, id: BrokerId) {
+        let mut inner = self.lock();
+        inner
+            .brokers
+            .values_mut()
+            .filter(|broker| broker.id == id)
+            .for_each(|broker| broker.replaced = false);
+    }
+
     /// Whether every node serves, every partition is led and every replica is in sync.
     pub fn is_whole(&self) -> bool {
-        self.all_well() && self.lock().told.is_whole()
+        self.all_well() && self.replaced_voters().is_empty() && self.lock().told.is_whole()
     }
 
     fn node_of(inner: &Inner, id: BrokerId) -> Option<NodeId> {
@@ -363,6 +388,9 @@ impl Nodes {
         self.end(node, Stop::Wiped, false);
         simulation.crash(node);
         simulation.disk(node).wipe();
+        if let Some(broker) = self.lock().brokers.get_mut(&node) {
+            broker.replaced = broker.votes;
+        }
     }
 
     /// Stops the broker as an operator does, and waits until its process has ended in whatever way.
@@ -500,16 +528,37 @@ async fn serve(
     config: BrokerConfig,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let broker = match Node::start(env.clone(), config).await {
-        Ok(broker) => broker,
-        Err(error) => {
-            env.note(&format!("node {} does not start: {error}", node.0));
-            return nodes.tell(node, run, Process::Failed);
-        }
+    let failed = |error: StartError| {
+        env.note(&format!("node {} does not start: {error}", node.0));
+        nodes.tell(node, run, Process::Failed);
     };
-    nodes.tell(node, run, Process::Up);
-    // The sender goes away only with the process.
-    let _ = (&mut stopped).await;
+    let broker = match Node::launch(env.clone(), config).await {
+        Ok(broker) => broker,
+        Err(error) => return failed(error),
+    };
+    // A node of a cluster that lacks a majority waits for it, and can be stopped meanwhile.
+    let ready = {
+        let mut ready = pin!(broker.ready());
+        poll_fn(|cx| match Pin::new(&mut stopped).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => ready.as_mut().poll(cx).map(Some),
+        })
+        .await
+    };
+    match ready {
+        Some(Ok(())) => {
+            nodes.tell(node, run, Process::Up);
+            // The sender goes away only with the process.
+            let _ = (&mut stopped).await;
+        }
+        Some(Err(error)) => {
+            if let Err(error) = broker.shutdown().await {
+                env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+            }
+            return failed(error);
+        }
+        None => {}
+    }
     let stopped = broker.shutdown().await;
     if let Err(error) = &stopped {
         env.note(&format!("node {} does not stop cleanly: {error}", node.0));

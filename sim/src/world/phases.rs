@@ -6,6 +6,7 @@ use super::workload;
 use crate::checkers::Regime;
 use crate::executor::Violation;
 use crate::history::FinalState;
+use highwater_env::Env;
 use highwater_types::{Instant, PartitionIndex};
 use highwater_wire::Str;
 use std::future::{Future, poll_fn};
@@ -52,6 +53,10 @@ async fn phases(world: &World<'_>) -> FinalState {
     }
     world.verifier.work("create-topics", workload::create_all(world.verifier.clone()));
     wait(world, SETTLED_WITHIN, || world.shared.busy() == 0).await;
+    if world.scenario.cluster.nodes() > 1 {
+        let operator = super::operator::look_after(world.verifier.clone(), world.nodes.clone());
+        world.verifier.env.spawn("operator", operator).detach();
+    }
     if let Some(why) = world.shared.refused_topic() {
         violate(world, format!("before any fault, {why}"));
         return FinalState::default();
@@ -59,7 +64,8 @@ async fn phases(world: &World<'_>) -> FinalState {
     workload::start(&world.machines);
     world.director.run(simulation).await;
     world.director.heal(simulation);
-    let up = wait(world, UP_WITHIN, || world.nodes.all_well()).await;
+    let well = || world.nodes.all_well() && world.nodes.replaced_voters().is_empty();
+    let up = wait(world, UP_WITHIN, well).await;
     if !up && is_strict(world) {
         violate(world, format!("a broker does not serve {UP_WITHIN:?} after faults ended"));
         return FinalState::default();

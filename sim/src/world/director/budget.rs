@@ -32,9 +32,6 @@ impl Director {
             }
             simulation.sleep(GLANCE).await;
         }
-        if replaces {
-            self.lock().replaced.extend(targets);
-        }
         true
     }
 
@@ -50,16 +47,12 @@ impl Director {
         ends && self.regime == Regime::WithinBudget && self.cluster.durability == "replicated"
     }
 
-    /// Whether most voters still have the disk that they began with, if these lose theirs. One whose disk was replaced is
-    /// another voter, which nobody has let in yet.
+    /// Whether most voters keep their disks, if these lose theirs.
     fn keeps_a_majority(&self, targets: &[NodeId]) -> bool {
         let voters = match self.cluster.controllers {
             0 => self.nodes.brokers(),
             _ => self.nodes.controllers(),
         };
-        let state = self.lock();
-        let lost =
-            voters.iter().filter(|&node| state.replaced.contains(node) || targets.contains(node)).count();
-        lost * 2 < voters.len()
+        targets.iter().filter(|node| voters.contains(node)).count() * 2 < voters.len()
     }
 }
