@@ -1,5 +1,6 @@
-//! S5: every registered, unfenced member of the in-sync or eligible-leader set has an end offset of at least the largest
-//! high watermark that was ever told, and holds the committed bytes; log start and damaged ranges under repair aside.
+//! S5: every registered, unfenced member of the in-sync or eligible-leader set has an end offset of at least the
+//! largest high watermark that was ever told, and holds the committed bytes; log start and damaged ranges under
+//! repair aside.
 //!
 //! A member is asked once its present process is registered: before that the controller cannot know what the one before
 //! it left. Source: durability.md (S5), after the published TLA+ of KIP-966; KIP-101 (truncation to a stale high
