@@ -198,8 +198,9 @@ impl<E: Env> Client<E> {
         result
     }
 
-    /// Sends a request that the active controller carries out. A broker that refuses because it is not the controller has
-    /// done nothing, so that the request goes to the one that the cluster names; otherwise it is sent once.
+    /// Sends a request that the active controller carries out. A broker that refuses because it is not the
+    /// controller has done nothing, so that the request goes to the one that the cluster names; otherwise it is
+    /// sent once.
     pub async fn call_controller<R: Request, T>(
         &self,
         request: &R,

@@ -16,8 +16,8 @@ pub struct ClusterMetadata {
     pub brokers: BTreeMap<BrokerId, (String, u16)>,
     /// The topics, by name.
     pub topics: BTreeMap<Str, TopicMetadata>,
-    /// The largest leader epoch of each partition that was ever told, of topics that were asked for: what is older comes
-    /// from a broker that does not know better.
+    /// The largest leader epoch of each partition that was ever told, of topics that were asked for: what is older
+    /// comes from a broker that does not know better.
     epochs: BTreeMap<(TopicId, PartitionIndex), LeaderEpoch>,
 }
 

@@ -59,8 +59,8 @@ pub enum Action {
         /// For how long it stays down.
         down: Duration,
     },
-    /// As `Wipe`, but only while the cluster can bear it: every replica is in sync, no other disk was replaced lately, and
-    /// a majority of the quorum has kept its own.
+    /// As `Wipe`, but only while the cluster can bear it: every replica is in sync, no other disk was replaced
+    /// lately, and a majority of the quorum has kept its own.
     ReplaceDisk {
         /// For how long it stays down.
         down: Duration,

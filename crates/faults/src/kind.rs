@@ -15,7 +15,10 @@ pub enum Scope {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident, $name:literal, $scope:ident, $usual_ms:literal, $regime:ident, $least:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident, $name:literal, $scope:ident, $usual_ms:literal, $regime:ident, $least:literal;
+    )*) => {
         /// A fault that happens by chance.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum FaultKind {

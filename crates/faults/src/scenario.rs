@@ -64,8 +64,8 @@ pub struct Scenario {
 pub struct ClusterSpec {
     /// How many brokers there are; they are called broker 1, broker 2 and so on.
     pub brokers: u32,
-    /// How many nodes are controllers and no brokers; they are called controller 1 and so on. With none, every broker is
-    /// a controller as well.
+    /// How many nodes are controllers and no brokers; they are called controller 1 and so on. With none, every
+    /// broker is a controller as well.
     pub controllers: u32,
     /// The racks that brokers stand in, in turn; none if they are not known.
     pub racks: Vec<String>,
@@ -93,8 +93,8 @@ impl ClusterSpec {
         self.brokers + self.controllers
     }
 
-    /// The strictest regime in which such a cluster can have a fault by chance. Where page caches are the promise, one of
-    /// them at a time may be lost, and then only where others have the same.
+    /// The strictest regime in which such a cluster can have a fault by chance. Where page caches are the promise,
+    /// one of them at a time may be lost, and then only where others have the same.
     pub fn regime_of(&self, kind: FaultKind) -> Regime {
         let beyond = match kind {
             _ if self.durability != "replicated" => false,

@@ -198,7 +198,14 @@ impl<E: Env> LogStore<E> {
             Some(snapshot) if snapshot.index >= upto.index => Some(Ok(())),
             _ => known.snapshot_failed.then(|| Err(io::Error::other("the snapshot was not taken over"))),
         };
-        self.0.progress.wait(saved).await?;
+        let done = saved(&self.0.progress.known());
+        match done {
+            Some(done) => done?,
+            None => {
+                self.0.env.observe(&Event::Reached("quorum: removal waited for the snapshot"));
+                self.0.progress.wait(saved).await?;
+            }
+        }
         // First the pointer, then the entries: what lies below it is never looked at again.
         self.0.files.replace(PURGED, vec![encode_log_id(&upto)]).await?;
         self.state().purged = Some(upto);
@@ -294,7 +301,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
             vote.leader_id.voted_for = None;
             vote.committed = false;
         }
-        if vote.leader_id.voted_for == Some(self.0.node) {
+        if vote.committed && vote.leader_id.voted_for == Some(self.0.node) {
+            self.0.env.observe(&Event::Reached("quorum: former leader waits to be elected anew"));
             vote.committed = false;
         }
         Ok(Some(vote))

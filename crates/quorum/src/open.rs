@@ -43,6 +43,9 @@ pub(crate) async fn open<E: Env>(
     let mut stored = read_files(&files, &log, covered).await?;
     check_log(&log, options, &stored, covered).await?;
     // A crash may have come between the pointer and the removal.
+    if log.start_offset().0 < i64::try_from(next_index(stored.purged)).unwrap_or(i64::MAX) {
+        env.observe(&Event::Reached("quorum: removal of entries ended at a start"));
+    }
     let first = next_index(stored.purged);
     cut_beginning(&log, first).await.map_err(files.failed("cut the log of", ""))?;
     let end = u64::try_from(log.end_offset().0).unwrap_or_default();

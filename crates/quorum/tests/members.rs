@@ -22,7 +22,7 @@ struct Cluster(Arc<Mutex<BTreeMap<BrokerId, Quorum<SimEnv>>>>);
 /// Hands calls straight to the other members.
 impl Transport for Cluster {
     fn call(&self, to: BrokerId, _peer: &Peer, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>> {
-        let member = self.0.lock().unwrap().get(&to).cloned();
+        let member = self.0.lock().expect("no test panics with it").get(&to).cloned();
         Box::pin(async move {
             let member = member.ok_or(io::ErrorKind::NotConnected)?;
             Ok(member.handle(request).await)
@@ -36,22 +36,22 @@ struct Commands(Arc<Mutex<Vec<Bytes>>>);
 
 impl Machine for Commands {
     fn apply(&mut self, _index: u64, _term: u64, command: &Bytes) {
-        self.0.lock().unwrap().push(command.clone());
+        self.0.lock().expect("no test panics with it").push(command.clone());
     }
 
     fn snapshot(&self) -> Encode {
-        let commands = self.0.lock().unwrap().clone();
+        let commands = self.0.lock().expect("no test panics with it").clone();
         Box::new(move || commands)
     }
 
     fn restore(&mut self, _index: u64, _term: u64, pieces: Vec<Bytes>) -> Result<(), String> {
-        *self.0.lock().unwrap() = pieces;
+        *self.0.lock().expect("no test panics with it") = pieces;
         Ok(())
     }
 }
 
 fn peer(id: i32) -> Peer {
-    let disk = DiskId(Uuid([u8::try_from(id).unwrap(); 16]));
+    let disk = DiskId(Uuid([u8::try_from(id).expect("nothing fails here"); 16]));
     Peer { host: format!("n{id}"), port: 9093, disk }
 }
 
@@ -64,10 +64,12 @@ struct Member {
 impl Member {
     async fn open(env: &SimEnv, cluster: &Cluster, id: i32) -> Result<Self, QuorumError> {
         let dir = PathBuf::from(format!("/data{id}"));
-        let (store, _) = Store::open(env.clone(), StoreOptions::new(&dir, BrokerId(id))).await.unwrap();
+        let (store, _) = Store::open(env.clone(), StoreOptions::new(&dir, BrokerId(id)))
+            .await
+            .expect("nothing fails here");
         let log = match store.log(LOG) {
             Some(log) => log,
-            None => store.create_log(LOG, LogConfig::default()).await.unwrap(),
+            None => store.create_log(LOG, LogConfig::default()).await.expect("nothing fails here"),
         };
         let options = QuorumOptions {
             snapshot_every: 10,
@@ -77,7 +79,7 @@ impl Member {
         let commands = Commands::default();
         let transport = Arc::new(cluster.clone());
         let quorum = Quorum::open(env.clone(), log, options, transport, Box::new(commands.clone())).await?;
-        cluster.0.lock().unwrap().insert(BrokerId(id), quorum.clone());
+        cluster.0.lock().expect("no test panics with it").insert(BrokerId(id), quorum.clone());
         Ok(Self { store, quorum, commands })
     }
 
@@ -93,7 +95,7 @@ impl Member {
 
     async fn close(self) {
         self.quorum.shutdown().await;
-        self.store.close().await.unwrap();
+        self.store.close().await.expect("nothing fails here");
     }
 }
 

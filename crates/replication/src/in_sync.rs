@@ -14,6 +14,8 @@ pub(crate) struct InSync {
     pub(crate) partition_epoch: i32,
     pub(crate) committed: BTreeSet<BrokerId>,
     pub(crate) pending: Option<Pending>,
+    /// Members of proposals that were given up, and may arrive yet.
+    pub(crate) stray: BTreeSet<BrokerId>,
 }
 
 /// A proposal whose outcome is not known.
@@ -21,6 +23,8 @@ pub(crate) struct InSync {
 pub(crate) struct Pending {
     pub(crate) proposal: Proposal,
     pub(crate) state: PendingState,
+    /// Whether there was an attempt without an answer.
+    pub(crate) open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,7 @@ impl InSync {
             partition_epoch: assignment.partition_epoch,
             committed: assignment.isr.iter().copied().collect(),
             pending: None,
+            stray: BTreeSet::new(),
         }
     }
 
@@ -52,17 +57,26 @@ impl InSync {
         true
     }
 
-    /// All that may be in sync by now.
-    pub(crate) fn maximal(&self) -> impl Iterator<Item = BrokerId> {
-        self.committed
-            .iter()
-            .copied()
-            .chain(self.pending_members().filter(|_| !mutant!("isr-committed-only")))
+    /// Gives the proposal up that is under way. If an attempt at it had no answer, that may take effect all the same.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(pending) = self.pending.take().filter(|pending| pending.open) {
+            self.stray.extend(pending.proposal.isr.iter().map(|&(member, _)| member));
+        }
     }
 
-    /// Those that are asked for and not committed.
-    pub(crate) fn pending_members(&self) -> impl Iterator<Item = BrokerId> {
+    /// All that may be in sync by now; some more than once.
+    pub(crate) fn maximal(&self) -> impl Iterator<Item = BrokerId> {
+        let asked_for = self.asked_for().filter(|_| !mutant!("isr-committed-only"));
+        self.committed.iter().copied().chain(asked_for)
+    }
+
+    /// Those that were asked for and are not committed.
+    pub(crate) fn pending_members(&self) -> BTreeSet<BrokerId> {
+        self.asked_for().filter(|member| !self.committed.contains(member)).collect()
+    }
+
+    fn asked_for(&self) -> impl Iterator<Item = BrokerId> {
         let proposed = self.pending.iter().flat_map(|pending| &pending.proposal.isr);
-        proposed.map(|&(member, _)| member).filter(|member| !self.committed.contains(member))
+        proposed.map(|&(member, _)| member).chain(self.stray.iter().copied())
     }
 }

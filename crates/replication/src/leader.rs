@@ -171,7 +171,7 @@ impl Leader {
 
     /// Those beside them that the controller was asked for, and may have admitted.
     pub fn pending(&self) -> Vec<BrokerId> {
-        self.in_sync.pending_members().collect()
+        self.in_sync.pending_members().into_iter().collect()
     }
 
     /// The last state of the partition that is known.
@@ -277,33 +277,42 @@ impl Leader {
         for (&replica, remote) in self.joiners() {
             isr.insert(replica, remote.broker_epoch);
         }
-        if isr.keys().eq(&self.in_sync.committed) {
+        // What may arrive yet is made stale, if there is nothing else to ask for, by asking for what there is.
+        if isr.keys().eq(&self.in_sync.committed) && self.in_sync.stray.is_empty() {
             return None;
         }
         let (leader_epoch, partition_epoch) = (self.epoch, self.in_sync.partition_epoch);
         let proposal = Proposal { leader_epoch, partition_epoch, isr: isr.into_iter().collect() };
-        self.in_sync.pending = Some(Pending { proposal: proposal.clone(), state: PendingState::Sent });
+        self.in_sync.pending =
+            Some(Pending { proposal: proposal.clone(), state: PendingState::Sent, open: false });
         Some(proposal)
     }
 
     /// What came of a proposal.
     pub fn answered(&mut self, proposal: &Proposal, answer: &ProposalAnswer, now: Instant) -> Moved {
-        if let ProposalAnswer::Accepted(assignment) = answer {
-            return self.update(assignment, now);
-        }
         let Some(pending) = self.in_sync.pending.as_mut().filter(|pending| pending.proposal == *proposal)
         else {
             // The metadata was faster.
             return Moved::default();
         };
         match answer {
-            ProposalAnswer::Open => pending.state = PendingState::Again(now.after(PROPOSAL_BACKOFF)),
+            ProposalAnswer::Accepted(assignment)
+                if self.in_sync.committed.iter().all(|member| assignment.isr.contains(member)) =>
+            {
+                return self.update(assignment, now);
+            }
+            // A smaller set counts once the metadata has it, and with it all that was decided before: what makes it
+            // large enough may have changed.
+            ProposalAnswer::Accepted(_) => pending.state = PendingState::Metadata,
+            ProposalAnswer::Open => {
+                (pending.state, pending.open) = (PendingState::Again(now.after(PROPOSAL_BACKOFF)), true);
+            }
             ProposalAnswer::Refused => {
-                self.in_sync.pending = None;
+                self.in_sync.give_up();
                 self.quiet_until = now.after(PROPOSAL_BACKOFF);
             }
             // Until the metadata says so, it may have been an earlier attempt that made it stale.
-            _ => pending.state = PendingState::Metadata,
+            ProposalAnswer::Stale => pending.state = PendingState::Metadata,
         }
         self.moved(now)
     }

@@ -20,7 +20,8 @@ impl Checker for Leaders {
         if end.regime == Regime::Unlimited {
             return Ok(());
         }
-        unsettled(end.ghost, end.now).map_or(Ok(()), Err)
+        // How long it was stable was waited for before: the time of the final read is earlier than that.
+        unsettled(end.ghost, Instant(u64::MAX)).map_or(Ok(()), Err)
     }
 }
 

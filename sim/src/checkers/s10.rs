@@ -1,5 +1,5 @@
-//! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended. Where a
-//! truncation was cut short it may end there as well.
+//! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended.
+//! Where a truncation was cut short it may end there as well.
 //!
 //! The fold of the log's durable files is made at every restart, and at some syncs. Source: durability.md (S10);
 //! KAFKA-10101 (a recovery point beyond what was synced). What recovery makes of indexes, epochs and producers is

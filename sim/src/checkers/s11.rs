@@ -1,5 +1,5 @@
-//! S11: in-sync and eligible sets lie within the replicas and are disjoint; the leader is in sync; a fenced broker is not
-//! in sync, and one whose process or disk was lost is in neither set until it has caught up.
+//! S11: in-sync and eligible sets lie within the replicas and are disjoint; the leader is in sync; a fenced broker
+//! is not in sync, and one whose process or disk was lost is in neither set until it has caught up.
 //!
 //! The controller moves members that it fences to the eligible set (KIP-966), and may leave the last one of a partition
 //! without a leader where it is. Asked once all of an entry has been told. What it takes to have caught up is S5.

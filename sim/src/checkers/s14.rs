@@ -3,8 +3,8 @@
 //! promise.
 //!
 //! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disks' durable images, from
-//! where the last look ended. A page cache that went with its machine is not asked. Source: durability.md (S14); NATS 7564 (an answer before the sync), and the study of
-//! failed syncs at ATC 2020.
+//! where the last look ended. A page cache that went with its machine is not asked. Source: durability.md (S14);
+//! NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
 
 use super::rules::check;
 use super::{Checker, Replica, Seen, Stop, durable};
@@ -100,8 +100,9 @@ impl Acknowledgements {
         })
     }
 
-    /// A change of the metadata was carried out, and carries the same promise: the entry that says so is on the disks of
-    /// a majority of the voters. A broker that tells of no quorum is one by itself, and makes one change at a time.
+    /// A change of the metadata was carried out, and carries the same promise: the entry that says so is on the
+    /// disks of a majority of the voters. A broker that tells of no quorum is one by itself, and makes one change
+    /// at a time.
     fn changed(&self, seen: &Seen<'_>) -> Result<(), Violation> {
         if !seen.ghost.terms().durable || !seen.ghost.is_honest() {
             return Ok(());

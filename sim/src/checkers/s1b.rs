@@ -1,4 +1,5 @@
-//! S1, for what is appended: a leader appends with its own epoch, and a follower nothing from a later one than it knows.
+//! S1, for what is appended: a leader appends with its own epoch, and a follower nothing from a later one than it
+//! knows.
 //!
 //! That an epoch has one leader is checked with the leaders of the quorum. Source: durability.md (S1); KIP-101 and
 //! KIP-279, in which an offset means something only together with its leader epoch.

@@ -1,5 +1,6 @@
-//! S5: every registered, unfenced member of the in-sync or eligible-leader set has an end offset of at least the largest
-//! high watermark that was ever told, and holds the committed bytes; log start and damaged ranges under repair aside.
+//! S5: every registered, unfenced member of the in-sync or eligible-leader set has an end offset of at least the
+//! largest high watermark that was ever told, and holds the committed bytes; log start and damaged ranges under
+//! repair aside.
 //!
 //! A member is asked once its present process is registered: before that the controller cannot know what the one before
 //! it left. Source: durability.md (S5), after the published TLA+ of KIP-966; KIP-101 (truncation to a stale high
@@ -22,7 +23,15 @@ impl Members {
     /// All members of a partition.
     fn partition(&mut self, ghost: &Ghost, log: LogId) -> Result<(), Violation> {
         let Some(state) = ghost.controlled().partition(log) else { return Ok(()) };
-        let members: Vec<BrokerId> = state.members().filter(|&member| ghost.serves(member)).collect();
+        // The last complete replica stays a member while its log cannot be opened: it serves nothing, and nobody takes
+        // its place, so that the loss is told and not hidden.
+        let alone = state.members().count() == 1;
+        let opened = |member: &BrokerId| {
+            let copy = ghost.node_of(*member).and_then(|node| ghost.replica(node, log));
+            copy.is_some_and(|copy| copy.end.is_some())
+        };
+        let members: Vec<BrokerId> =
+            state.members().filter(|&member| ghost.serves(member) && (!alone || opened(&member))).collect();
         members.into_iter().try_for_each(|member| match ghost.node_of(member) {
             Some(node) => self.member(ghost, node, log, "is a member of the in-sync or eligible set"),
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! S7: a leader's high watermark moves only while its in-sync set is large enough, and not beyond what any member of it,
-//! pending ones included, holds (has synced, where that is the promise).
+//! S7: a leader's high watermark moves only while its in-sync set is large enough, and not beyond what any member
+//! of it, pending ones included, holds (has synced, where that is the promise).
 //!
 //! Only a move beyond everything that was committed before is asked about: a new leader catches up with what the one
 //! before it had told. Source: durability.md (S7), after the published TLA+ of KIP-966; KIP-497 (pending members),

@@ -1,4 +1,5 @@
-//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their clients.
+//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their
+//! clients.
 //!
 //! A node runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
 //! machine dies, and leaves word of how that ended. [`Nodes::supervise`] is what stands around such a process in
@@ -549,7 +550,21 @@ async fn serve(
         Some(Ok(())) => {
             nodes.tell(node, run, Process::Up);
             // The sender goes away only with the process.
-            let _ = (&mut stopped).await;
+            let why = {
+                let mut failed = pin!(broker.failed());
+                poll_fn(|cx| match Pin::new(&mut stopped).poll(cx) {
+                    Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending => failed.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            if let Some(why) = why {
+                env.note(&format!("node {} ends: {why}", node.0));
+                if let Err(error) = broker.shutdown().await {
+                    env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+                }
+                return nodes.tell(node, run, Process::Failed);
+            }
         }
         Some(Err(error)) => {
             if let Err(error) = broker.shutdown().await {

@@ -1,5 +1,5 @@
-//! Whoever looks after the quorum: a voter whose disk was replaced is another one, which somebody has to take out of the
-//! voters under its old disk, and to let in again under the new one once it follows the metadata (KIP-853).
+//! Whoever looks after the quorum: a voter whose disk was replaced is another one, which somebody has to take out
+//! of the voters under its old disk, and to let in again under the new one once it follows the metadata (KIP-853).
 
 use super::clients::Machine;
 use super::nodes::Nodes;

@@ -59,7 +59,9 @@ impl Work<'_> {
             let trusting = |image: &Image, id: BrokerId| isr.contains(&id) || image.is_active(id);
             self.change_with(change.log, |change| change.isr = isr.clone(), trusting);
         } else {
-            self.change(change.log, &BTreeSet::new(), |change| change.isr = isr);
+            // Also if the set is the present one: a leader asks for that to be sure that none of its earlier requests,
+            // which may still be on their way, is carried out.
+            self.change(change.log, &BTreeSet::new(), |change| (change.isr, change.counts) = (isr, true));
         }
         let after = self.image.partition(change.log).expect("it was there before");
         if after.leader != Some(from) {

@@ -31,6 +31,8 @@ pub(super) struct PartitionChange<'a> {
     pub(super) removing: Vec<BrokerId>,
     /// The in-sync replicas. Those that are not live are left out at the end.
     pub(super) isr: Vec<BrokerId>,
+    /// Whether this makes another state of the partition even if everything stays as it is.
+    pub(super) counts: bool,
     /// How a leader is chosen.
     pub(super) election: Election,
     eligible: Vec<BrokerId>,
@@ -53,6 +55,7 @@ impl<'a> PartitionChange<'a> {
             adding: before.adding.clone(),
             removing: before.removing.clone(),
             isr: before.isr.clone(),
+            counts: false,
             election: Election::Keep,
             eligible,
             last_known,
@@ -121,7 +124,7 @@ impl<'a> PartitionChange<'a> {
             replicas: self.replicas,
         };
         let same = record == self.before.to_record(self.log);
-        (!same).then(|| PartitionRecord {
+        (!same || self.counts).then(|| PartitionRecord {
             partition_epoch: self.before.partition_epoch + 1,
             created: None,
             ..record

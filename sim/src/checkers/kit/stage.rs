@@ -35,8 +35,8 @@ struct Place {
     position: u64,
 }
 
-/// A log of the topic `orders` on some nodes with one checker: broker 1 is on node 0, and so on. Time moves on by a tenth
-/// of a second per step.
+/// A log of the topic `orders` on some nodes with one checker: broker 1 is on node 0, and so on. Time moves on by a
+/// tenth of a second per step.
 pub struct Stage {
     checkers: Checkers,
     disks: Vec<SimDisk>,

@@ -1,8 +1,9 @@
 //! What a cluster can bear, where the plan says that it must come through.
 //!
 //! A disk may be lost by fewer of a record's holders than there are in-sync replicas at least, and by a minority of the
-//! quorum, until others hold again what was on it. Where page caches are the promise, the same goes for them; and since a
-//! node cannot tell a lost page cache from a process that died, no two processes may end at once there either.
+//! quorum, until others hold again what was on it. Where page caches are the promise, the same goes for them; and
+//! since a node cannot tell a lost page cache from a process that died, no two processes may end at once there
+//! either.
 
 use super::Director;
 use crate::executor::{NodeId, Simulation};

@@ -29,6 +29,8 @@ impl Model {
         } else {
             let mut next = self.controller.clone();
             next.partition.isr = proposal.isr.iter().map(|&(member, _)| member).collect();
+            // Also if the set stays the same: no other proposal of this state is to take effect.
+            next.partition.partition_epoch += 1;
             self.commit(next);
             ProposalAnswer::Accepted(self.controller.partition.clone())
         };
