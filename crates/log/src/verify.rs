@@ -232,7 +232,7 @@ impl<D: Disk> Look<'_, D> {
 
     /// Looks through a segment that another one follows.
     async fn closed(&mut self, base: Offset, end: Offset, proven: Offset, epochs: &Epochs) -> io::Result<()> {
-        let scan = self.segment(base, end, epochs).await?;
+        let scan = self.segment(base..end, proven, epochs).await?;
         self.damaged(base, &scan, proven, end);
         let path = self.dir.join(index_name(base));
         let index = read_index(self.disk, &path).await?.filter(|index| {
@@ -251,18 +251,21 @@ impl<D: Disk> Look<'_, D> {
     /// Looks through the last segment.
     async fn last(&mut self, base: Offset, proven: Offset, epochs: &Epochs) -> io::Result<()> {
         let end = Offset(i64::MAX);
-        let scan = self.segment(base, end, epochs).await?;
+        let scan = self.segment(base..end, proven, epochs).await?;
         self.damaged(base, &scan, proven, end);
         Ok(())
     }
 
-    async fn segment(&mut self, base: Offset, end: Offset, epochs: &Epochs) -> io::Result<Scan> {
+    async fn segment(&mut self, offsets: Range<Offset>, proven: Offset, epochs: &Epochs) -> io::Result<Scan> {
+        let Range { start: base, end } = offsets;
         let name = segment_name(base);
         let file = self.disk.open(&self.dir.join(&name), OpenMode::Read).await?;
         let length = file.len().await?;
         let head = file.read_at(0, SEGMENT_HEADER_BYTES as usize).await?;
         let id = self.verdict.id;
-        if SegmentHeader::decode(&head).is_none_or(|header| (header.base, header.log) != (base, id)) {
+        let is_header = |header: SegmentHeader| (header.base, header.log) == (base, id);
+        // Of a segment that was just begun nothing need be on disk.
+        if base < proven && !SegmentHeader::decode(&head).is_some_and(is_header) {
             self.fault(&name, FaultKind::SegmentHeader);
         }
         let limit = u32::try_from(length.min(i32::MAX as u64)).expect("bounded");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use highwater_env::{Disk, Env};
+use highwater_env::{Disk, Env, File, OpenMode};
 use highwater_log::{Fault, FaultKind, StoreVerdict, verify_store};
 use highwater_sim::disk::PowerRates;
 use highwater_types::Offset;
@@ -80,7 +80,9 @@ fn an_index_that_rotted_is_no_damage() {
     let bench = Bench::new(3);
     bench.sim.block_on(async {
         filled(&bench).await;
-        bench.rot(&bench.path("00000000000000000000.index"), 70);
+        let path = bench.path("00000000000000000000.index");
+        let index = bench.env().disk().open(&path, OpenMode::Write).await.expect("the index");
+        index.write_at(70, vec![b"rot"[..].into()]).await.expect("a write");
         let verdict = verify(&bench).await;
         assert!(verdict.is_sound(), "{verdict:?}");
         assert_eq!(verdict.logs[0].stale_indexes, 1);
