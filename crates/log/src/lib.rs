@@ -48,5 +48,6 @@ pub use inspect::{Found, inspect_log, inspect_store};
 pub use log::Log;
 pub use options::{Durability, Identity, StoreOptions};
 pub use report::{Appended, CleanUp, LogObserver, MarksFound, ReadSlice, RecoveryReport, TimestampOffset};
+pub use scrub::Scrubbed;
 pub use store::Store;
 pub use verify::{Fault, FaultKind, LogVerdict, StoreVerdict, verify_store};

@@ -17,7 +17,7 @@ use crate::segment::Sealed;
 use bytes::Bytes;
 use highwater_env::{Disk, Env, Event, File};
 use highwater_records::BatchHeader;
-use highwater_types::Offset;
+use highwater_types::{Offset, Timestamp, mutant};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,13 +54,17 @@ impl<E: Env> Log<E> {
     /// are served, and count as damaged no more.
     ///
     /// They must be whole and check out, follow each other, and lie within one range of [`Log::damaged`] and one
-    /// segment, at either end of that part: a batch with damage on both sides would not be found again. Their epochs
-    /// must be those that this log has noted. Otherwise, with [`LogError::DoesNotFit`], nothing is changed. The whole
-    /// segment is written anew: better few large repairs than many small ones.
+    /// segment, at either end of that part: a batch with damage on both sides would not be found again. Those that
+    /// come behind that part are left out. Their epochs must be those that this log has noted. Otherwise, with
+    /// [`LogError::DoesNotFit`], nothing is changed. The whole segment is written anew: better few large repairs than
+    /// many small ones.
     pub async fn repair(&self, batches: Bytes) -> Result<Range<Offset>, LogError> {
-        let headers = check(&batches).map_err(|error| LogError::DoesNotFit(error.to_string()))?;
+        let mut headers = check(&batches).map_err(|error| LogError::DoesNotFit(error.to_string()))?;
+        let accepted = lock(&self.0.view).accepts(&headers, self.start_offset())?;
+        headers.truncate(accepted);
         let range = offsets_of(&headers)?;
-        lock(&self.0.view).accepts(&range, &headers, self.start_offset())?;
+        let size: usize = headers.iter().map(|&(_, size)| size as usize).sum();
+        let batches = batches.slice(..size);
         self.close_segment_of(range.start).await?;
         self.sync().await?;
         let now = self.0.core.env.clock().wall();
@@ -71,7 +75,9 @@ impl<E: Env> Log<E> {
             self.0.core.write_marks().await?;
             let patch = {
                 let view = lock(&self.0.view);
-                view.accepts(&range, &headers, self.start_offset())?;
+                if view.accepts(&headers, self.start_offset())? < headers.len() {
+                    return Err(LogError::DoesNotFit("they were put back meanwhile, in part".to_owned()));
+                }
                 view.prepare(&range, batches)
             };
             self.apply(patch).await?;
@@ -213,7 +219,7 @@ impl<E: Env> Log<E> {
     }
 
     /// What batches tell of their producers, who may send them again.
-    async fn restore_producers(&self, headers: &[(BatchHeader, u32)], now: highwater_types::Timestamp) {
+    async fn restore_producers(&self, headers: &[(BatchHeader, u32)], now: Timestamp) {
         let produced = || headers.iter().map(|(header, _)| header).filter(|header| header.has_producer());
         if produced().next().is_none() {
             return;
@@ -230,32 +236,33 @@ impl<E: Env> Log<E> {
 }
 
 impl<F> View<F> {
-    /// Fails unless batches can take the place of what is damaged.
-    fn accepts(
-        &self,
-        range: &Range<Offset>,
-        headers: &[(BatchHeader, u32)],
-        log_start: Offset,
-    ) -> Result<(), LogError> {
+    /// How many of these batches can take the place of what is damaged. Fails if none can.
+    fn accepts(&self, headers: &[(BatchHeader, u32)], log_start: Offset) -> Result<usize, LogError> {
+        if mutant!("repair-unchecked") {
+            return Ok(headers.len());
+        }
         let refused = |reason: &str| Err(LogError::DoesNotFit(reason.to_owned()));
+        let Range { start, end } = offsets_of(headers)?;
         // The batch that holds the log's start may begin before it.
-        let from = range.start.max(log_start);
-        let covers = |known: &&Range<Offset>| known.start <= from && range.end <= known.end;
-        let Some(known) = self.damaged.iter().find(covers) else {
-            return refused("these offsets are not damaged, or not all of them");
+        let from = start.max(log_start);
+        let Some(known) = self.damaged.iter().find(|known| known.contains(&from)) else {
+            return refused("these offsets are not damaged");
         };
+        let segment = self.segment_of(start);
+        let limit = known.end.min(segment.end);
+        let count = headers.partition_point(|(header, _)| header.next_offset() <= limit);
+        if count == 0 {
+            return refused("they reach beyond what is damaged, or into another segment");
+        }
         let epoch_fits = |header: &BatchHeader| self.epochs.fits(header.base_offset, header.leader_epoch);
-        if !headers.iter().all(|(header, _)| epoch_fits(header)) {
+        if !headers[..count].iter().all(|(header, _)| epoch_fits(header)) {
             return refused("other leader epochs are noted for these offsets");
         }
-        let segment = self.segment_of(range.start);
-        if range.end > segment.end {
-            return refused("they reach into another segment");
-        }
-        if range.start > known.start.max(segment.start) && range.end < known.end.min(segment.end) {
+        let end = headers.get(count).map_or(end, |(header, _)| header.base_offset);
+        if start > known.start.max(segment.start) && end < limit {
             return refused("there is damage on both sides");
         }
-        Ok(())
+        Ok(count)
     }
 
     /// The offsets of the segment that an offset lies in, or of the room for one before the first.

@@ -1,6 +1,5 @@
 //! Looking for damage before a reader meets it.
 
-use crate::core::lock;
 use crate::error::ReadError;
 use crate::log::Log;
 use crate::scan::check_prefix;
@@ -11,21 +10,29 @@ use highwater_types::Offset;
 /// How much is read at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// What a part of a scrub did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Where to go on; None when all of the log has been gone through.
+    pub next: Option<Offset>,
+    /// How many bytes check out.
+    pub bytes: usize,
+}
+
 impl<E: Env> Log<E> {
-    /// Checks closed segments against their checksums, from the batch that holds `from` on and about as many bytes as
+    /// Checks what is on disk against its checksums, from the batch that holds `from` on and about as many bytes as
     /// said. What does not check out is noted and told as after any other read: see [`Log::damaged`].
     ///
-    /// Returns where to go on, or None when all closed segments have been gone through. Bytes that are in the page
-    /// cache are taken from there, whatever became of them on the disk.
-    pub async fn scrub(&self, from: Offset, bytes: usize) -> Result<Option<Offset>, ReadError> {
+    /// Bytes that are in the page cache are taken from there, whatever became of them on the disk.
+    pub async fn scrub(&self, from: Offset, bytes: usize) -> Result<Scrubbed, ReadError> {
         let mut at = from.max(self.start_offset());
-        let mut left = bytes;
-        while left > 0 {
-            let closed = lock(&self.0.view).active.index.summary().base;
-            if at >= closed {
-                return Ok(None);
+        let mut done = 0;
+        while done < bytes {
+            let end = self.synced_end();
+            if at >= end {
+                return Ok(Scrubbed { next: None, bytes: done });
             }
-            let pieces = match self.read_bytes(at, closed, left.min(PIECE_BYTES)).await {
+            let pieces = match self.read_checked(at, end, (bytes - done).min(PIECE_BYTES)).await {
                 Ok(pieces) => pieces,
                 Err(ReadError::Damaged { to, .. }) => {
                     at = to;
@@ -35,16 +42,18 @@ impl<E: Env> Log<E> {
                     at = start;
                     continue;
                 }
+                // It was cut back meanwhile.
+                Err(ReadError::OutOfRange { .. }) => return Ok(Scrubbed { next: None, bytes: done }),
                 Err(error) => return Err(error),
             };
             let first = BatchHeader::parse(&pieces).map_or(at, |header| header.base_offset);
-            let next = check_prefix(&pieces, first, closed, usize::MAX, false, |_| None).next;
+            let next = check_prefix(&pieces, first, end, usize::MAX, false, |_| None).next;
             if next <= at {
-                return Ok(None);
+                return Ok(Scrubbed { next: None, bytes: done });
             }
             at = next;
-            left = left.saturating_sub(pieces.len());
+            done += pieces.len();
         }
-        Ok(Some(at))
+        Ok(Scrubbed { next: Some(at), bytes: done })
     }
 }

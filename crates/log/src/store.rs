@@ -422,6 +422,7 @@ fn failure_report(id: LogId, hint: &OpenHint, error: &io::Error) -> RecoveryRepo
         cut_bytes: 0,
         batches_behind_cut: false,
         damaged: Vec::new(),
+        epochs_lost: false,
         bad_segment_headers: 0,
         failure: Some(error.to_string()),
     }

@@ -185,7 +185,7 @@ impl<D: Disk> Look<'_, D> {
             return Ok(self.verdict);
         }
         let listing = Listing::read(self.disk, &self.dir).await?;
-        let epochs = self.epochs(!listing.segments.is_empty()).await?;
+        let epochs = self.epochs().await?;
         for &offset in &listing.snapshots {
             let name = producers_name(offset);
             let limit = Producers::SNAPSHOT_LIMIT_BYTES;
@@ -208,26 +208,33 @@ impl<D: Disk> Look<'_, D> {
             None => self.missing(start..proven),
             Some(_) => {}
         }
+        let epochs_missing = epochs.is_none();
+        let epochs = epochs.unwrap_or_default();
         for (number, &base) in live.iter().enumerate() {
             match live.get(number + 1) {
                 Some(&next) => self.closed(base, next, proven, &epochs).await?,
                 None => self.last(base, proven, &epochs).await?,
             }
         }
+        if epochs_missing && self.verdict.batches > 0 {
+            self.fault(LEADER_EPOCHS, FaultKind::NoFile);
+        }
         self.verdict.segments = live.len();
         self.verdict.end = self.torn_from.unwrap_or(proven).max(proven);
         Ok(self.verdict)
     }
 
-    async fn epochs(&mut self, expected: bool) -> io::Result<Epochs> {
+    /// The leader epochs; None without a file. Whoever has a batch has one.
+    async fn epochs(&mut self) -> io::Result<Option<Epochs>> {
         let path = self.dir.join(LEADER_EPOCHS);
-        let bytes = read_small(self.disk, &path, Epochs::FILE_LIMIT_BYTES).await?;
-        let kind = if bytes.is_some() { FaultKind::File } else { FaultKind::NoFile };
-        let found = bytes.and_then(|bytes| Epochs::decode(&bytes));
-        if found.is_none() && expected {
-            self.fault(LEADER_EPOCHS, kind);
+        let Some(bytes) = read_small(self.disk, &path, Epochs::FILE_LIMIT_BYTES).await? else {
+            return Ok(None);
+        };
+        let found = Epochs::decode(&bytes);
+        if found.is_none() {
+            self.fault(LEADER_EPOCHS, FaultKind::File);
         }
-        Ok(found.unwrap_or_default())
+        Ok(Some(found.unwrap_or_default()))
     }
 
     /// Looks through a segment that another one follows.

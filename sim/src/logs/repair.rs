@@ -6,18 +6,34 @@ use super::verify::{Read, read_range};
 use crate::executor::{SimEnv, Violation};
 use bytes::{Bytes, BytesMut};
 use highwater_env::Rng;
-use highwater_log::{Log, LogError};
+use highwater_log::{Log, LogError, Scrubbed};
 use highwater_types::Offset;
 use rand::RngExt;
 use std::ops::Range;
 
-/// Goes over the closed segments of a log, in small steps.
+/// Goes over all of a log, in small steps.
 pub async fn scrub(log: &Log<SimEnv>, rng: &mut Rng) {
     let mut at = log.start_offset();
     let bytes = rng.random_range(1..4_000);
-    while let Ok(Some(next)) = log.scrub(at, bytes).await {
+    while let Ok(Scrubbed { next: Some(next), .. }) = log.scrub(at, bytes).await {
         at = next;
     }
+}
+
+/// Mends all that is damaged of some logs, as far as it can be.
+pub async fn repair_all(
+    shared: &Shared,
+    context: &Context,
+    logs: &[Log<SimEnv>],
+    rng: &mut Rng,
+) -> Result<(), Violation> {
+    for log in logs {
+        let ranges = log.damaged().len();
+        for _ in 0..3 * ranges {
+            repair(shared, context, log, rng).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Mends a damaged range of a log, or a part of it, and reads it back; also offers what must be refused.
@@ -74,7 +90,7 @@ fn batches_of(
     let mut at = damaged.start;
     if at == log.start_offset() {
         // The batch that holds the log's start may begin before it.
-        at = known.batch_at(at).map_or(at, |(base, _)| base);
+        at = known.base_of(at);
     }
     while at < damaged.end {
         let (end, bytes) = known.replica_at(at)?;

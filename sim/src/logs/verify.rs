@@ -251,6 +251,15 @@ fn take_over(
     check_order(ghost, log, &observed)?;
     ghost.compared += observed.batches.len() as u64;
     if let Some(known) = ghost.logs.get_mut(&log) {
+        let is_missing =
+            |base: Offset| observed.missing.iter().any(|missing| missing.start <= base && base < missing.end);
+        let gone = std::mem::take(&mut known.batches).into_iter();
+        known.rotten.extend(gone.filter(|(base, batch)| {
+            batch.firm
+                && !observed.batches.contains_key(base)
+                && (is_missing(*base) || is_missing(batch.last))
+        }));
+        known.rotten.retain(|base, _| !observed.batches.contains_key(base));
         known.damaged.extend(observed.missing);
         known.batches = observed.batches;
     }

@@ -4,7 +4,7 @@ use super::ghost::Ghost;
 use super::history::{Opened, Shared, create_log, note_policy, open, rest, usable_logs};
 use super::plan::{Ending, Incarnation, draw_config, pick};
 use super::producer::{Patience, burst, lock};
-use super::repair::{repair, scrub};
+use super::repair::{repair, repair_all, scrub};
 use super::replica::replicate;
 use super::verify::read_range;
 use crate::executor::{SimEnv, Violation};
@@ -80,6 +80,10 @@ pub async fn run(shared: &Shared, opened: Opened, incarnation: &Incarnation) -> 
     let env = opened.context.env.clone();
     let mut worker = Worker { shared, opened, rng: env.entropy(Purpose::User(3)), bursts: Vec::new() };
     let faulty = incarnation.rates != crate::disk::FaultRates::default();
+    let logs = usable_logs(worker.shared, &worker.opened);
+    if logs.iter().any(|log| !log.damaged().is_empty()) && worker.rng.random_bool(0.5) {
+        repair_all(shared, &worker.opened.context, &logs, &mut worker.rng).await?;
+    }
     for _ in 0..incarnation.actions {
         let action = draw(&mut worker.rng);
         let harmful = matches!(action, Action::LimitSpace | Action::FailWriteBack);

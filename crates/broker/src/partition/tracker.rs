@@ -70,4 +70,6 @@ impl<E: Env> LogObserver for Tracker<E> {
         self.metrics.logs_failed.one();
         self.progress.fail();
     }
+
+    fn damaged(&self, _log: LogId) {}
 }

@@ -98,15 +98,37 @@ fn verify(dir: &Path, output: &Output) -> anyhow::Result<ExitCode> {
         &["LOG", "START", "END", "SEGMENTS", "BATCHES", "BYTES", "TORN", "OLD INDEXES", "VERDICT"],
         &rows,
     )?;
-    for Fault { path, kind } in verdict.faults.iter().chain(verdict.logs.iter().flat_map(|log| &log.faults)) {
+    for fault in verdict.faults.iter().chain(verdict.logs.iter().flat_map(|log| &log.faults)) {
+        let Fault { path, kind } = fault;
         let (from, to) = match kind {
             FaultKind::Batches(range) | FaultKind::Missing(range) => (Some(range.start.0), Some(range.end.0)),
             _ => (None, None),
         };
-        let value = json!({ "fault": kind.to_string(), "path": path, "from": from, "to": to });
-        output.item(&value, &format!("{}: {kind}", path.display()))?;
+        let advice = advice(fault);
+        let value =
+            json!({ "fault": kind.to_string(), "path": path, "from": from, "to": to, "advice": advice });
+        output.item(&value, &format!("{}: {kind}\n    {advice}", path.display()))?;
     }
     Ok(if verdict.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DAMAGED) })
+}
+
+/// What is to be done about a fault.
+fn advice(fault: &Fault) -> &'static str {
+    let name = fault.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match &fault.kind {
+        FaultKind::Batches(_) | FaultKind::Missing(_) => {
+            "Start the node: these offsets are not served, and are put back from another replica. With no other replica \
+             they are lost, unless there is a copy of the file."
+        }
+        FaultKind::SegmentHeader => "Nothing: only the time at which the segment was begun is lost.",
+        FaultKind::File | FaultKind::NoFile if name == "disk.meta" => {
+            "The node will not start. Replace the disk by an empty one, as OPERATIONS.md says."
+        }
+        FaultKind::File | FaultKind::NoFile => {
+            "Start the node: what the file says is gathered from the log. Until it has caught up with the leader, the \
+             replica may not count as complete."
+        }
+    }
 }
 
 /// A log's line in the table.
