@@ -31,6 +31,7 @@ mod producer_ids;
 mod progress;
 mod replication;
 mod response;
+mod scrub;
 mod service;
 mod signal;
 mod state;

@@ -71,5 +71,8 @@ impl<E: Env> LogObserver for Tracker<E> {
         self.progress.fail();
     }
 
-    fn damaged(&self, _log: LogId) {}
+    fn damaged(&self, log: LogId) {
+        self.metrics.damage_found.one();
+        self.replication.damage().report(log);
+    }
 }

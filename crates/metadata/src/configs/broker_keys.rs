@@ -97,6 +97,14 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .unset()
         .rule(Rule::at_least(1))
         .doc("The default of segment.ms."),
+    Key::new("log.scrub.interval.ms", ValueType::Long, "604800000")
+        .rule(Rule::at_least(-1))
+        .read_only()
+        .doc("How often all logs of a node are looked through for damage; -1: never. Highwater's own."),
+    Key::new("log.scrub.io.max.bytes.per.second", ValueType::Long, "10485760")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How many bytes a second a node reads at most to look for damage. Highwater's own."),
     Key::new("max.connections", ValueType::Int, "2147483647")
         .rule(Rule::at_least(1))
         .read_only()

@@ -30,6 +30,10 @@ pub struct BrokerSettings {
     pub leader_imbalance_per_broker_percentage: i32,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
+    /// `log.scrub.interval.ms`.
+    pub log_scrub_interval_ms: i64,
+    /// `log.scrub.io.max.bytes.per.second`.
+    pub log_scrub_io_max_bytes_per_second: i64,
     /// `max.connections`.
     pub max_connections: i32,
     /// `num.partitions`.
@@ -79,6 +83,8 @@ impl BrokerSettings {
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
+            log_scrub_interval_ms: long("log.scrub.interval.ms"),
+            log_scrub_io_max_bytes_per_second: long("log.scrub.io.max.bytes.per.second"),
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
             producer_id_expiration_ms: int("producer.id.expiration.ms"),

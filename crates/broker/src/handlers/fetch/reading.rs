@@ -417,7 +417,9 @@ impl<E: Env> Reading<E> {
                 if part.wanted.offset >= start && part.wanted.offset <= end => {}
             Some(Err(error)) => {
                 note(&self.context, partition, &error);
-                data.error_code = errors::of_read(&error);
+                let replicas =
+                    part.topic.as_ref().and_then(|it| it.metadata.partition(part.wanted.key.index));
+                data.error_code = errors::of_read(&error, replicas.is_some_and(|it| it.replicas.len() > 1));
             }
         }
         if slice.is_some() && partition.progress().epoch() != epoch {
