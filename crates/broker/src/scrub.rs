@@ -7,7 +7,7 @@
 use crate::maintenance::rests;
 use crate::state::Shared;
 use highwater_env::{Env, Purpose, Rng, Task};
-use highwater_types::LogId;
+use highwater_types::{LogId, mutant};
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,9 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
         let mut rng = shared.env.entropy(Purpose::Jitter);
         let mut pause = FIRST_PASS_AFTER.min(interval);
         while rests(&shared, pause).await {
+            if mutant!("scrub-idle") {
+                continue;
+            }
             let begun = shared.env.clock().now();
             pass(&shared, &mut rng).await;
             pause = interval.saturating_sub(shared.env.clock().now().since(begun)).max(PIECE);

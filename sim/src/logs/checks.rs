@@ -206,7 +206,10 @@ impl LogGhost {
         let damaged = std::mem::take(&mut self.damaged).into_iter().flat_map(parts);
         self.damaged = damaged.filter(|part| part.start < part.end).collect();
         let is_back = |base: Offset, batch: &Batch| base < to && from <= batch.last;
-        for (base, batch) in self.rotten.extract_if(.., |&base, batch| is_back(base, batch)) {
+        let rotten = std::mem::take(&mut self.rotten).into_iter();
+        let (back, rotten) = rotten.partition::<BTreeMap<_, _>, _>(|(base, batch)| is_back(*base, batch));
+        self.rotten = rotten;
+        for (base, batch) in back {
             self.batches.entry(base).or_insert(batch);
         }
     }

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use highwater_env::{Env, Event, Task};
 use highwater_log::LogError;
 use highwater_records::Batches;
-use highwater_types::{BrokerId, Instant, LogId, Offset};
+use highwater_types::{BrokerId, Instant, LogId, Offset, mutant};
 use highwater_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use highwater_wire::{ErrorCode, Records};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after which a log is tried again that could not be mended; it doubles with every failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// The logs in which damage was found.
 #[derive(Debug, Default)]
@@ -115,6 +115,9 @@ impl<E: Env> Mender<E> {
             };
             match self.mend(&partition).await {
                 Ok(()) => {
+                    self.waiting.remove(&log);
+                }
+                Err(_) if mutant!("repair-once") => {
                     self.waiting.remove(&log);
                 }
                 Err(error) => {
