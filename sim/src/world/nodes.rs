@@ -263,6 +263,14 @@ impl Nodes {
         inner.brokers.values().filter(|broker| broker.replaced).map(|broker| broker.id).collect()
     }
 
+    /// Whether the disks of all other nodes were replaced, and are not those of voters again.
+    pub(crate) fn is_last_disk(&self, node: NodeId) -> bool {
+        let inner = self.lock();
+        let mut others =
+            inner.brokers.iter().filter(|(other, broker)| **other != node && broker.votes).peekable();
+        others.peek().is_some() && others.all(|(_, broker)| broker.replaced)
+    }
+
     /// A voter whose disk was replaced votes again.
     pub(crate) fn voter_is_back(&self, id: BrokerId) {
         let mut inner = self.lock();

@@ -60,7 +60,9 @@ async fn step(
         }
         admin.remove_voter(voter, disk).await?;
     }
-    if let Some(disk) = disk_in(&quorum.observers) {
+    // Until the node has come back, it is known by its old disk.
+    let gone = before.get(&voter).copied();
+    if let Some(disk) = disk_in(&quorum.observers).filter(|disk| Some(*disk) != gone) {
         admin.add_voter(voter, disk).await?;
     }
     Ok(false)
