@@ -5,7 +5,7 @@ use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
 use highwater_sim::disk::PowerRates;
 use highwater_sim::{NodeId, SimEnv, Simulation};
-use highwater_types::{BrokerId, ClusterId, Uuid};
+use highwater_types::{BrokerId, ClusterId, PartitionIndex, Uuid};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::create_topics::CreatableTopicConfig;
 use highwater_wire::messages::*;
@@ -185,5 +185,39 @@ fn a_controlled_shutdown_moves_leadership_first() {
         let second = cluster.leader(ask, "t").await;
         assert!(second >= 0 && second != first, "{first}, then {second}");
         assert_eq!(cluster.produce(second, "two").await.error_code, ErrorCode::NONE);
+    });
+}
+
+#[test]
+fn a_broker_that_is_unregistered_is_not_told_of_the_metadata_any_more() {
+    let sim = Simulation::new(13);
+    let cluster = Cluster::new(&sim, 4);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let observers = async || {
+            let topic = describe_quorum::DescribeQuorumTopic {
+                topic_name: "__cluster_metadata".into(),
+                partitions: vec![describe_quorum::DescribeQuorumPartition {
+                    partition_index: PartitionIndex(0),
+                }],
+            };
+            let request = DescribeQuorumRequest { topics: vec![topic] };
+            let answer = cluster.client(1).await.call(0, &request).await;
+            answer.topics[0].partitions[0]
+                .observers
+                .iter()
+                .map(|observer| observer.replica_id.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(observers().await, [4]);
+        nodes.remove(&4).unwrap().shutdown().await.unwrap();
+        let request = UnregisterBrokerRequest { broker_id: BrokerId(4) };
+        let answer = cluster.client(1).await.call(0, &request).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "{answer:?}");
+        assert_eq!(observers().await, [0; 0]);
+        // It may come again.
+        let back = cluster.launch(config(4, 3)).await;
+        back.ready().await.unwrap();
+        assert_eq!(observers().await, [4]);
     });
 }
