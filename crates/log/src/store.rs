@@ -327,6 +327,11 @@ async fn forget_clean<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     }
 }
 
+/// How often an opening that failed is tried again: an error may pass, and a log that is not opened counts as lost.
+const OPENINGS_MORE: u32 = 2;
+/// How long to wait before that.
+const OPENING_PAUSE: Duration = Duration::from_millis(250);
+
 /// Opens all logs of the store, several at once.
 async fn open_logs<E: Env>(
     core: &Arc<Core<E>>,
@@ -368,8 +373,18 @@ async fn open_logs<E: Env>(
     Ok(reports)
 }
 
-async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, hint: OpenHint) -> RecoveryReport {
-    match recover(core, id, hint).await {
+async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, mut hint: OpenHint) -> RecoveryReport {
+    let mut recovered = recover(core, id, hint).await;
+    for _ in 0..OPENINGS_MORE {
+        let Err(error) = &recovered else { break };
+        // Each recovery begins at what is proven, whatever became of the one before, as it does after a crash.
+        tracing::warn!(log = %id, %error, "cannot open a log; trying again");
+        core.env.observe(&Event::Reached("log: opened at another try"));
+        sleep(core.env.clock(), OPENING_PAUSE).await;
+        hint.clean = false;
+        recovered = recover(core, id, hint).await;
+    }
+    match recovered {
         Ok(recovered) => {
             let report = recovered.report.clone();
             core.env.observe(&Event::Recovered {

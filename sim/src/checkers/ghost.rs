@@ -342,10 +342,14 @@ impl Ghost {
             replica.close();
         }
         self.power_losses += u64::from(how == Stop::Power);
-        let registered = self.broker_at(node).and_then(|broker| self.controlled.broker(broker));
+        let broker = self.broker_at(node);
+        let registered = broker.and_then(|broker| self.controlled.broker(broker));
         let registered = registered.map_or(BrokerEpoch::NONE, |known| known.epoch);
         if let Some(machine) = self.machines.get_mut(&node) {
             machine.stop(how, registered);
+        }
+        if let Some(broker) = broker {
+            self.controlled.stopped(broker);
         }
         self.quorum.stopped(node);
         if how == Stop::Wiped {

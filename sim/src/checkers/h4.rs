@@ -70,9 +70,9 @@ fn reads(end: &End<'_>) -> Result<(), Violation> {
             return Err(Violation::new("H4", format!("{}: it went back", told())));
         }
         let Some(partition) = end.state.partition(read.topic, read.partition) else { continue };
-        if let Some(skipped) = between(partition, before.offset.next(), read.offset)
-            .find(|&offset| !is_damaged(end, partition.log, offset))
-        {
+        if let Some(skipped) = between(partition, before.offset.next(), read.offset).find(|&offset| {
+            !is_damaged(end, partition.log, offset) && !was_removed(end, read, partition.log, offset)
+        }) {
             let text = format!("{}: it passed over offset {skipped}, which is still there", told());
             return Err(Violation::new("H4", text));
         }
@@ -118,6 +118,13 @@ fn final_read(end: &End<'_>) -> Result<(), Violation> {
 fn is_damaged(end: &End<'_>, log: LogId, offset: Offset) -> bool {
     let misplaced = end.ghost.has_misplaced();
     !end.is_strict() && (misplaced || loss_reported(end.ghost, log, offset))
+}
+
+/// Whether some replica had removed an offset when something after it was read. A leader's log start can be lost with
+/// the leader: the next one serves again what consumers of the last one could not read any more.
+fn was_removed(end: &End<'_>, read: &Got<'_>, log: LogId, offset: Offset) -> bool {
+    let mut removals = end.ghost.copies(log).flat_map(|(_, copy)| &copy.removals);
+    removals.any(|removal| removal.to > offset && removal.at <= read.at)
 }
 
 fn lost(end: &End<'_>, (topic, partition): Place<'_>, offset: Offset) -> bool {
@@ -169,6 +176,12 @@ mod tests {
         tale.finds(Order, "H4", "it passed over offset 1, which is still there");
         // What was removed before it came there cannot be read.
         tale.starts(2).passes(Order);
+        // Nor can what its leader had removed, though another one has it still.
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").log_start(2).read(1, 2, "v-2").passes(Order);
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").read(1, 2, "v-2").log_start(2);
+        tale.finds(Order, "H4", "it passed over offset 1");
     }
 
     #[test]

@@ -115,6 +115,7 @@ async fn live<E: Env>(
 ) -> Result<(), ClusterError> {
     let inner = &cluster.0;
     cluster.found().await?;
+    cluster.meet_voters().await?;
     if !inner.config.is_broker {
         // A controller alone has nothing to register; it follows the metadata as soon as there is any.
         inner.committed.applied.reached(1).await;
@@ -186,7 +187,11 @@ async fn register<E: Env>(
         features: features.collect(),
         settings: settings.collect(),
     };
+    // Who has served before does not end for what may pass.
+    let is_new = inner.registered.value() == 0;
+    let patience = millis(inner.settings.initial_broker_registration_timeout_ms.into());
     let mut attempts = 0_u32;
+    let mut refused_since = None;
     loop {
         let error = match cluster.register(request.clone()).await {
             Ok(epoch) => return Ok(epoch),
@@ -195,6 +200,19 @@ async fn register<E: Env>(
             }
             Err(error) => error,
         };
+        let now = inner.env.clock().now();
+        match &error {
+            CommitError::Refused(refusal) => {
+                let since = *refused_since.get_or_insert(now);
+                if is_new && now.since(since) >= patience {
+                    return Err(ClusterError::Refused(refusal.message.clone()));
+                }
+            }
+            _ => refused_since = None,
+        }
+        if let Some(problem) = inner.turned_away().filter(|_| is_new) {
+            return Err(ClusterError::Config(problem));
+        }
         if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
             let voters: Vec<String> = inner.config.voters.iter().map(|voter| voter.id.to_string()).collect();
             tracing::info!(voters = voters.join(","), "waiting for the cluster: not registered yet: {error}");
@@ -301,6 +319,13 @@ impl<E: Env> Inner<E> {
             Poll::Pending => work.as_mut().poll(cx).map(Some),
         })
         .await
+    }
+
+    /// Why this node has no place in the cluster, if every other voter turned it away.
+    fn turned_away(&self) -> Option<String> {
+        let others = self.config.voters.iter().filter(|voter| voter.id != self.node);
+        let refusals = others.map(|voter| self.peers.refusal(&voter.host, voter.port));
+        refusals.collect::<Option<Vec<String>>>()?.pop()
     }
 
     /// Whether the metadata is this cluster's, and can be followed.

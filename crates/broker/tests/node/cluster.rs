@@ -5,7 +5,7 @@ use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
 use highwater_sim::disk::PowerRates;
 use highwater_sim::{NodeId, SimEnv, Simulation};
-use highwater_types::{BrokerId, ClusterId, Uuid};
+use highwater_types::{BrokerId, ClusterId, PartitionIndex, Uuid};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::create_topics::CreatableTopicConfig;
 use highwater_wire::messages::*;
@@ -14,17 +14,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Machines of a cluster, and the one that the client runs on.
-pub(super) struct Cluster<'a> {
-    sim: &'a Simulation,
-    pub(super) machines: BTreeMap<i32, NodeId>,
-    client: SimEnv,
+pub struct Cluster<'a> {
+    pub sim: &'a Simulation,
+    pub machines: BTreeMap<i32, NodeId>,
+    pub client: SimEnv,
 }
 
-fn cluster_id() -> ClusterId {
+pub fn cluster_id() -> ClusterId {
     ClusterId(Uuid::from_random(77))
 }
 
-pub(super) fn config(id: i32, voters: i32) -> BrokerConfig {
+pub fn config(id: i32, voters: i32) -> BrokerConfig {
     let every = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     let mut config = BrokerConfig::new(BrokerId(id), "/data", every(9092));
     config.cluster_id = Some(cluster_id());
@@ -42,18 +42,18 @@ pub(super) fn config(id: i32, voters: i32) -> BrokerConfig {
 }
 
 impl<'a> Cluster<'a> {
-    pub(super) fn new(sim: &'a Simulation, brokers: i32) -> Self {
+    pub fn new(sim: &'a Simulation, brokers: i32) -> Self {
         show_logs();
         let machines = (1..=brokers).map(|id| (id, sim.node(&format!("broker-{id}")).node())).collect();
         Self { sim, machines, client: sim.node("client") }
     }
 
-    pub(super) async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
+    pub async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
         Node::launch(self.sim.env(self.machines[&config.node_id.0]), config).await.unwrap()
     }
 
     /// Starts all nodes and waits until they serve.
-    async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
+    pub async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
         let mut nodes = BTreeMap::new();
         for id in self.machines.keys() {
             nodes.insert(*id, self.launch(config(*id, voters)).await);
@@ -64,14 +64,14 @@ impl<'a> Cluster<'a> {
         nodes
     }
 
-    pub(super) async fn client(&self, id: i32) -> Client<SimEnv> {
+    pub async fn client(&self, id: i32) -> Client<SimEnv> {
         use highwater_env::Network;
         let addresses = self.client.network().resolve(&format!("broker-{id}"), 9092).await.unwrap();
         Client::connect(&self.client, addresses[0]).await
     }
 
     /// Who leads a partition, as a node says.
-    pub(super) async fn leader(&self, ask: i32, topic: &str) -> i32 {
+    pub async fn leader(&self, ask: i32, topic: &str) -> i32 {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]),
             ..Default::default()
@@ -81,7 +81,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Waits until a node names another leader than `old`.
-    pub(super) async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
+    pub async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
         loop {
             let leader = self.leader(ask, topic).await;
             if leader >= 0 && leader != old {
@@ -91,14 +91,14 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    pub(super) async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
+    pub async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
         let mut client = self.client(at).await;
         let response = client.call(9, &produce("t", 0, batch(&[value]), -1)).await;
         response.responses[0].partition_responses[0].clone()
     }
 }
 
-pub(super) async fn create(
+pub async fn create(
     client: &mut Client<SimEnv>,
     name: &str,
     replication_factor: i16,
@@ -185,5 +185,39 @@ fn a_controlled_shutdown_moves_leadership_first() {
         let second = cluster.leader(ask, "t").await;
         assert!(second >= 0 && second != first, "{first}, then {second}");
         assert_eq!(cluster.produce(second, "two").await.error_code, ErrorCode::NONE);
+    });
+}
+
+#[test]
+fn a_broker_that_is_unregistered_is_not_told_of_the_metadata_any_more() {
+    let sim = Simulation::new(13);
+    let cluster = Cluster::new(&sim, 4);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let observers = async || {
+            let topic = describe_quorum::DescribeQuorumTopic {
+                topic_name: "__cluster_metadata".into(),
+                partitions: vec![describe_quorum::DescribeQuorumPartition {
+                    partition_index: PartitionIndex(0),
+                }],
+            };
+            let request = DescribeQuorumRequest { topics: vec![topic] };
+            let answer = cluster.client(1).await.call(0, &request).await;
+            answer.topics[0].partitions[0]
+                .observers
+                .iter()
+                .map(|observer| observer.replica_id.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(observers().await, [4]);
+        nodes.remove(&4).unwrap().shutdown().await.unwrap();
+        let request = UnregisterBrokerRequest { broker_id: BrokerId(4) };
+        let answer = cluster.client(1).await.call(0, &request).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "{answer:?}");
+        assert_eq!(observers().await, [0; 0]);
+        // It may come again.
+        let back = cluster.launch(config(4, 3)).await;
+        back.ready().await.unwrap();
+        assert_eq!(observers().await, [4]);
     });
 }

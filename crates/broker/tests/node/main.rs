@@ -17,3 +17,4 @@ mod offsets;
 mod producing;
 mod record_crashes;
 mod repair;
+mod turned_away;

@@ -44,6 +44,10 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1024))
         .read_only()
         .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
+    Key::new("initial.broker.registration.timeout.ms", ValueType::Int, "60000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("How long a starting broker goes on while its registration is refused, before it ends."),
     Key::new("leader.imbalance.check.interval.seconds", ValueType::Long, "300")
         .rule(Rule::at_least(1))
         .read_only()

@@ -24,6 +24,8 @@ pub struct BrokerSettings {
     pub delete_topic_enable: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
+    /// `initial.broker.registration.timeout.ms`.
+    pub initial_broker_registration_timeout_ms: i32,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval_seconds: i64,
     /// `leader.imbalance.per.broker.percentage`.
@@ -80,6 +82,7 @@ impl BrokerSettings {
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            initial_broker_registration_timeout_ms: int("initial.broker.registration.timeout.ms"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
