@@ -18,7 +18,7 @@ use crate::recovery::read_small;
 use crate::segment::Active;
 use crate::window::Window;
 use highwater_env::{Disk, Env, Event, File};
-use highwater_types::{LogId, Offset, mutant};
+use highwater_types::{LogId, Offset};
 use std::io;
 use std::path::Path;
 
@@ -53,9 +53,7 @@ impl<E: Env> Log<E> {
         write_synced(disk, &temporary, KIND.encode(&start.0.to_be_bytes())).await?;
         let result = async {
             disk.rename(&temporary, &self.0.dir.join(RESTART)).await?;
-            if !mutant!("restart-unsynced") {
-                disk.sync_dir(&self.0.dir).await?;
-            }
+            disk.sync_dir(&self.0.dir).await?;
             self.begin_at(&mut appender, start).await
         };
         result.await.map_err(|error| {
@@ -113,9 +111,7 @@ pub(crate) async fn resume_restart<E: Env>(
 ) -> io::Result<Option<Offset>> {
     let Some(start) = read_restart(core.env.disk(), dir).await? else { return Ok(None) };
     // It may be visible and not on disk: a power loss could keep the removals that follow and not what allows them.
-    if !mutant!("restart-unsynced") {
-        core.env.disk().sync_dir(dir).await?;
-    }
+    core.env.disk().sync_dir(dir).await?;
     core.env.observe(&Event::Reached("log: restart completed by recovery"));
     begin_segment(core, log, dir, start).await?;
     wipe(core.env.disk(), dir, start).await?;

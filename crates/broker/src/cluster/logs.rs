@@ -27,9 +27,7 @@ impl Wanted {
     /// no complete replicas before they have caught up; whoever was elected on the strength of them would cut from
     /// others what was acknowledged.
     pub(super) fn after(recovery: &[RecoveryReport]) -> Self {
-        let uncertain = |report: &&RecoveryReport| {
-            report.log != METADATA_LOG && report.may_be_incomplete() && !mutant!("rotten-kept-in-sync")
-        };
+        let uncertain = |report: &&RecoveryReport| report.log != METADATA_LOG && report.may_be_incomplete();
         let lost = recovery.iter().filter(uncertain).map(|report| report.log).collect();
         Self { lost, ..Self::default() }
     }

@@ -70,14 +70,24 @@ impl<'a> Cluster<'a> {
         Client::connect(&self.client, addresses[0]).await
     }
 
-    /// Who leads a partition, as a node says.
-    pub async fn leader(&self, ask: i32, topic: &str) -> i32 {
+    /// A topic's partition, as a node says.
+    async fn partition(&self, ask: i32, topic: &str) -> Option<MetadataResponsePartition> {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]),
             ..Default::default()
         };
         let answer = self.client(ask).await.call(9, &request).await;
-        answer.topics[0].partitions.first().map_or(-1, |partition| partition.leader_id.0)
+        answer.topics[0].partitions.first().cloned()
+    }
+
+    /// Who leads a partition, as a node says.
+    pub async fn leader(&self, ask: i32, topic: &str) -> i32 {
+        self.partition(ask, topic).await.map_or(-1, |partition| partition.leader_id.0)
+    }
+
+    /// How many of its replicas are in sync, as a node says.
+    pub async fn in_sync(&self, ask: i32, topic: &str) -> usize {
+        self.partition(ask, topic).await.map_or(0, |partition| partition.isr_nodes.len())
     }
 
     /// Waits until a node names another leader than `old`.
@@ -137,16 +147,7 @@ fn records_survive_the_loss_of_their_leader() {
             // The lost one comes back and takes over again when the others go.
             let back = cluster.launch(config(first, 3)).await;
             back.ready().await.unwrap();
-            loop {
-                let mut client = cluster.client(second).await;
-                let request = MetadataRequest {
-                    topics: Some(vec![MetadataRequestTopic { name: Some("t".into()), ..Default::default() }]),
-                    ..Default::default()
-                };
-                let answer = client.call(9, &request).await;
-                if answer.topics[0].partitions[0].isr_nodes.len() == 3 {
-                    break;
-                }
+            while cluster.in_sync(second, "t").await != 3 {
                 sim.sleep(Duration::from_millis(100)).await;
             }
         });

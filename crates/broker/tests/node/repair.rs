@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, config, create};
 use crate::support::records;
 use highwater_broker::{BrokerConfig, Node};
+use highwater_log::RecoveryReport;
 use highwater_sim::{SimEnv, Simulation};
 use highwater_wire::ErrorCode;
 use std::collections::BTreeMap;
@@ -101,6 +102,31 @@ fn what_rots_at_the_leader_is_put_back() {
 #[test]
 fn what_rots_at_two_nodes_is_put_back_from_each_other_or_the_third() {
     check(3, |id, leader| id != leader % 3 + 1);
+}
+
+/// Without the file that says where its epochs began, a replica gathers them from its batches, and is in sync again
+/// once it has caught up.
+#[test]
+fn a_replica_that_lost_its_epochs_comes_back() {
+    let sim = Simulation::new(5);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let (mut nodes, leader) = filled(&cluster).await;
+        let id = leader % 3 + 1;
+        let machine = cluster.machines[&id];
+        sim.crash(machine);
+        let disk = sim.disk(machine);
+        let files = disk.durable_files_with(&|path| path.ends_with("leader-epochs"));
+        files.keys().for_each(|path| assert!(disk.flip_bit(path, 20, 1)));
+        disk.evict(None);
+        nodes.insert(id, cluster.launch(scrubbing(id)).await);
+        nodes[&id].ready().await.unwrap();
+        assert!(nodes[&id].recovery().iter().any(RecoveryReport::may_be_incomplete));
+        assert_eq!(cluster.produce(leader, "more").await.error_code, ErrorCode::NONE);
+        while cluster.in_sync(leader, "t").await != 3 {
+            sim.sleep(Duration::from_millis(100)).await;
+        }
+    });
 }
 
 #[test]
