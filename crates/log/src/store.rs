@@ -64,6 +64,10 @@ impl<E: Env> Store<E> {
         }
         let clean = clean == Some(marks.sequence) && found == MarksFound::Current;
         let core = Arc::new(Core::new(env, options, guard));
+        // From here on whatever ends the opening frees what it has opened, and the directory.
+        let (tasks, logs_turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        let store =
+            Self(Arc::new(Inner { core: Arc::clone(&core), meta, tasks, logs_turn, was_clean: clean }));
         let mut reports = open_logs(&core, &marks, found, clean).await.map_err(failed("open the logs of"))?;
         core.marks.lock().await.sequence = marks.sequence;
         let written = core.write_marks().await;
@@ -72,9 +76,8 @@ impl<E: Env> Store<E> {
             tracing::warn!(%error, "cannot write the proven marks; the last ones stay");
         }
         finish_restarts(&core, &mut reports, &written).await;
-        let tasks = Mutex::new(start_tasks(&core));
-        let logs_turn = tokio::sync::Mutex::new(());
-        Ok((Self(Arc::new(Inner { core, meta, tasks, logs_turn, was_clean: clean })), reports))
+        *lock(&store.0.tasks) = start_tasks(&core);
+        Ok((store, reports))
     }
 
     /// Whether the last stop was a [`Store::close`] that closed everything: nothing that was ever appended can have
@@ -147,6 +150,7 @@ impl<E: Env> Store<E> {
         };
         lock(&core.logs).remove(&id);
         lock(&core.failed).remove(&id);
+        core.env.observe(&Event::Deleting { log: id });
         // The mark goes first: a mark without a log would look like a lost directory.
         core.write_marks().await?;
         let doomed = rename_away(core, id).await?;
@@ -454,6 +458,7 @@ async fn make_log<E: Env>(core: &Arc<Core<E>>, id: LogId, config: LogConfig) -> 
     };
     let recovered = recover(core, id, hint).await?;
     core.env.disk().sync_dir(&core.logs_dir()).await?;
+    core.env.observe(&Event::Made { log: id, start: recovered.report.end });
     let log = Log::new(core, id, config, recovered);
     lock(&core.logs).insert(id, log.clone());
     core.marks_moved();

@@ -4,7 +4,7 @@
 //! and "nonmonotonic poll" of the Jepsen Kafka workload.
 
 use super::index::{Got, Place, Sent, shown};
-use super::licence::loss_reported;
+use super::licence::{loss_reported, removed_by};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
 use crate::history::FinalPartition;
@@ -71,7 +71,7 @@ fn reads(end: &End<'_>) -> Result<(), Violation> {
         }
         let Some(partition) = end.state.partition(read.topic, read.partition) else { continue };
         if let Some(skipped) = between(partition, before.offset.next(), read.offset).find(|&offset| {
-            !is_damaged(end, partition.log, offset) && !was_removed(end, read, partition.log, offset)
+            !is_damaged(end, partition.log, offset) && !removed_by(end.ghost, partition.log, offset, read.at)
         }) {
             let text = format!("{}: it passed over offset {skipped}, which is still there", told());
             return Err(Violation::new("H4", text));
@@ -118,13 +118,6 @@ fn final_read(end: &End<'_>) -> Result<(), Violation> {
 fn is_damaged(end: &End<'_>, log: LogId, offset: Offset) -> bool {
     let misplaced = end.ghost.has_misplaced();
     !end.is_strict() && (misplaced || loss_reported(end.ghost, log, offset))
-}
-
-/// Whether some replica had removed an offset when something after it was read. A leader's log start can be lost with
-/// the leader: the next one serves again what consumers of the last one could not read any more.
-fn was_removed(end: &End<'_>, read: &Got<'_>, log: LogId, offset: Offset) -> bool {
-    let mut removals = end.ghost.copies(log).flat_map(|(_, copy)| &copy.removals);
-    removals.any(|removal| removal.to > offset && removal.at <= read.at)
 }
 
 fn lost(end: &End<'_>, (topic, partition): Place<'_>, offset: Offset) -> bool {

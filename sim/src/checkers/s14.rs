@@ -81,6 +81,10 @@ impl Acknowledgements {
         let Told { log, base, last } = told;
         let (leader, empty) = (seen.replica(), Replica::default());
         let copy = seen.ghost.replica(node, log).unwrap_or(&empty);
+        // The partition was given to others, who have it, and the answer comes from before that.
+        if copy.deleting {
+            return Ok(());
+        }
         // What its own retention removed it does not have to hold.
         let from = base.max(copy.start);
         if seen.ghost.terms().durable {

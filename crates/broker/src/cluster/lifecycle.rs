@@ -2,7 +2,7 @@
 //! is alive, and takes leave.
 
 use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
-use crate::internal::message::{Endpoint, Feature, Heartbeat, Register, Setting, uuid_bytes};
+use crate::internal::message::{Endpoint, Feature, Follow, Heartbeat, Register, Setting, uuid_bytes};
 use crate::latch::Latch;
 use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
 use highwater_metadata::RefusalCode;
@@ -118,6 +118,7 @@ async fn live<E: Env>(
     cluster.meet_voters().await?;
     if !inner.config.is_broker {
         // A controller alone has nothing to register; it follows the metadata as soon as there is any.
+        follow(cluster, addresses).await;
         inner.committed.applied.reached(1).await;
         inner.registered.raise_to(inner.committed.applied.value());
         serve();
@@ -148,6 +149,30 @@ async fn live<E: Env>(
             }
         })
         .await?;
+    }
+}
+
+/// Sees that the active controller tells this node of the metadata. One that stands in it with the disk that it has is
+/// told anyway; one with a new disk is another one, whom nobody knows yet.
+async fn follow<E: Env>(cluster: &Cluster<E>, addresses: &Addresses) {
+    let inner = &cluster.0;
+    let disk = inner.store.disk_id();
+    let request = Follow {
+        node: inner.node.0,
+        disk: uuid_bytes(disk.0),
+        host: addresses.internal.0.clone(),
+        port: addresses.internal.1.into(),
+    };
+    let mut attempts = 0_u32;
+    while inner.quorum.peer(inner.node).is_none_or(|peer| peer.disk != disk) {
+        let Err(error) = cluster.follow(request.clone()).await else { return };
+        if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
+            tracing::info!(
+                "waiting for the cluster: it does not tell this node of the metadata yet: {error}"
+            );
+        }
+        attempts += 1;
+        sleep(inner.env.clock(), RETRY).await;
     }
 }
 
