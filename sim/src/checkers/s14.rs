@@ -97,7 +97,7 @@ impl Acknowledgements {
                 )
             });
         }
-        // The page cache went with the power, and nobody knows of it yet: one of the losses that the promise allows for.
+        // The page cache went with the power, and nobody knows of it yet: a loss that the promise allows for.
         if seen.ghost.machine(node).is_some_and(|machine| machine.lost_power) {
             return Ok(());
         }
