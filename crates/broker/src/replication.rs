@@ -10,6 +10,7 @@ mod fetcher;
 mod proposals;
 mod reporter;
 mod requests;
+mod session;
 mod source;
 
 pub(crate) use proposals::{Controller, Proposals};

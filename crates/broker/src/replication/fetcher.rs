@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::requests;
+use super::session::Session;
 use super::source::{Ready, Source};
 use crate::state::Shared;
 use highwater_env::{Env, Purpose, Rng, Task};
@@ -23,6 +24,7 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) ->
         shared: Arc::clone(shared),
         source: Arc::clone(source),
         jitter: shared.env.entropy(Purpose::Jitter),
+        session: Session::default(),
     };
     shared.env.spawn("fetcher", fetcher.run())
 }
@@ -31,6 +33,7 @@ struct Fetcher<E: Env> {
     shared: Arc<Shared<E>>,
     source: Arc<Source<E>>,
     jitter: Rng,
+    session: Session,
 }
 
 impl<E: Env> Fetcher<E> {
@@ -50,6 +53,7 @@ impl<E: Env> Fetcher<E> {
             let fetched = until_stop(&shared, self.fetch(&mut connection, ready)).await;
             if let Some(Err(error)) = fetched {
                 connection = None;
+                self.session.begin_anew();
                 tracing::debug!(broker = %self.source.broker(), %error, "a fetch from the broker failed");
                 let pause = self.pause();
                 self.rest(Some(self.now().after(pause))).await;
@@ -58,7 +62,11 @@ impl<E: Env> Fetcher<E> {
     }
 
     /// One request, and all that comes of it.
-    async fn fetch(&self, connection: &mut Option<Connection<E>>, ready: Vec<Ready<E>>) -> io::Result<()> {
+    async fn fetch(
+        &mut self,
+        connection: &mut Option<Connection<E>>,
+        ready: Vec<Ready<E>>,
+    ) -> io::Result<()> {
         let settings = &self.shared.settings;
         let patience = Duration::from_millis(settings.replica_socket_timeout_ms.unsigned_abs().into());
         let link = match connection {
@@ -71,14 +79,17 @@ impl<E: Env> Fetcher<E> {
             max_bytes: settings.replica_fetch_response_max_bytes,
             ..requests::empty(&self.shared)
         };
-        for one in &ready {
-            requests::add(&mut request, one, settings.replica_fetch_max_bytes);
-        }
+        self.session.fill(&mut request, &ready, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
         let answer = link.call(&request, requests::VERSION, patience + wait).await?;
+        if is_of_session(answer.error_code) {
+            self.session.begin_anew();
+            return Ok(());
+        }
         if answer.error_code != ErrorCode::NONE {
             return Err(io::Error::other(answer.error_code.name()));
         }
+        self.session.answered(answer.session_id);
         self.take(ready, answer).await;
         Ok(())
     }
@@ -144,6 +155,16 @@ impl<E: Env> Fetcher<E> {
         });
         until_stop(&self.shared, waiting).await;
     }
+}
+
+/// Whether the other side does not know the session, or another state of it.
+fn is_of_session(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+            | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+    )
 }
 
 /// Works until it is done, or the node stops.
