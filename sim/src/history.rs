@@ -109,6 +109,24 @@ pub enum Op {
         /// Whether it was.
         answer: Outcome<()>,
     },
+    /// It is asked whether a topic is there.
+    DescribeTopic {
+        /// Its name.
+        topic: Str,
+        /// Whether the answer must not be late: nobody but whoever decides may have given it.
+        fresh: bool,
+        /// Whether it is.
+        answer: Outcome<bool>,
+    },
+    /// It is asked for a topic's configuration.
+    DescribeConfigs {
+        /// The topic.
+        topic: Str,
+        /// Whether the answer must not be late: nobody but whoever decides may have given it.
+        fresh: bool,
+        /// What was asked for, as it is.
+        answer: Outcome<Vec<(String, String)>>,
+    },
     /// A topic's configuration is changed, key by key.
     AlterConfigs {
         /// The topic.

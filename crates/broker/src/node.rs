@@ -219,6 +219,12 @@ impl<E: Env> Node<E> {
         Ok(self.readiness.wait().await?)
     }
 
+    /// Waits until the node takes no part in its cluster any more, though nobody stopped it, and returns why: its part
+    /// of the metadata quorum failed, say. It should be stopped then, and started anew.
+    pub async fn failed(&self) -> String {
+        self.readiness.ended().await
+    }
+
     /// The address of the internal port, if the node has one.
     pub fn internal_addr(&self) -> Option<SocketAddr> {
         self.internal.as_ref().map(|(address, _)| *address)

@@ -26,8 +26,8 @@ pub(crate) struct Topic<E: Env> {
     pub(crate) metadata: Arc<highwater_metadata::Topic>,
     /// What a batch must be like.
     pub(crate) rules: TopicRules,
-    /// Its partitions, by index. None: this node is no replica of it, or should be and cannot, because its log could not
-    /// be opened; see [`Topic::absence`].
+    /// Its partitions, by index. None: this node is no replica of it, or should be and cannot, because its log
+    /// could not be opened; see [`Topic::absence`].
     pub(crate) partitions: Vec<Option<Arc<Partition<E>>>>,
 }
 

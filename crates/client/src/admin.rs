@@ -1,16 +1,19 @@
 //! Administration: topics, partitions, configurations, records.
 
+mod cluster;
+
 use crate::{Client, ClientError, FoundOffset, Isolation, TopicMetadata};
 use highwater_env::Env;
 use highwater_types::{BrokerId, Offset, PartitionIndex, Timestamp, TopicId};
 use highwater_wire::messages::alter_configs;
 use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use highwater_wire::messages::{
-    AlterConfigsRequest, CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest,
-    CreatePartitionsTopic, CreateTopicsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
-    DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
-    DescribeLogDirsRequest, DescribeLogDirsResult, IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, AlterConfigsResponse, CreatableTopic, CreatableTopicConfig, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreatePartitionsTopic, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest,
+    DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
+    DescribeConfigsResource, DescribeConfigsResourceResult, DescribeLogDirsRequest, DescribeLogDirsResult,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use highwater_wire::{Request, Str};
 
@@ -115,11 +118,13 @@ impl<E: Env> Admin<E> {
             timeout_ms: self.timeout_ms(),
             validate_only,
         };
-        let answer = self.client.call_any(&request).await?;
-        let result = self.first::<CreateTopicsRequest, _>(answer.topics)?;
-        let what = || format!("topic {} cannot be created", topic.name);
-        ClientError::check(result.error_code, result.error_message.as_deref(), what)?;
-        Ok(result.topic_id)
+        let made = |answer: CreateTopicsResponse| {
+            let result = self.first::<CreateTopicsRequest, _>(answer.topics)?;
+            let what = || format!("topic {} cannot be created", topic.name);
+            ClientError::check(result.error_code, result.error_message.as_deref(), what)?;
+            Ok(result.topic_id)
+        };
+        self.client.call_controller(&request, made).await
     }
 
     /// Deletes a topic.
@@ -129,11 +134,13 @@ impl<E: Env> Admin<E> {
             topic_names: vec![Str::from(name)],
             timeout_ms: self.timeout_ms(),
         };
-        let answer = self.client.call_any(&request).await?;
-        let result = self.first::<DeleteTopicsRequest, _>(answer.responses)?;
-        self.client.forget(name);
-        let what = || format!("topic {name} cannot be deleted");
-        ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        let deleted = |answer: DeleteTopicsResponse| {
+            let result = self.first::<DeleteTopicsRequest, _>(answer.responses)?;
+            self.client.forget(name);
+            let what = || format!("topic {name} cannot be deleted");
+            ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        };
+        self.client.call_controller(&request, deleted).await
     }
 
     /// Grows a topic to `count` partitions.
@@ -143,11 +150,13 @@ impl<E: Env> Admin<E> {
             timeout_ms: self.timeout_ms(),
             validate_only: false,
         };
-        let answer = self.client.call_any(&request).await?;
-        let result = self.first::<CreatePartitionsRequest, _>(answer.results)?;
-        self.client.forget(name);
-        let what = || format!("topic {name} cannot be given {count} partitions");
-        ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        let grown = |answer: CreatePartitionsResponse| {
+            let result = self.first::<CreatePartitionsRequest, _>(answer.results)?;
+            self.client.forget(name);
+            let what = || format!("topic {name} cannot be given {count} partitions");
+            ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        };
+        self.client.call_controller(&request, grown).await
     }
 
     /// Removes the records before `before`; None for all there are. Returns the first offset that is left.
@@ -170,7 +179,8 @@ impl<E: Env> Admin<E> {
         self.client
             .retry("deleting records", || async {
                 let leader = self.client.leader(topic, partition).await?;
-                let answer = self.client.call(leader.broker, &request, i16::MAX).await?;
+                let answer = self.client.call(leader.broker, &request, i16::MAX).await;
+                let answer = answer.inspect_err(|_| self.client.forget(topic))?;
                 let result = self.first::<DeleteRecordsRequest, _>(answer.topics)?;
                 let result = self.first::<DeleteRecordsRequest, _>(result.partitions)?;
                 self.checked(topic, result.error_code, || {
@@ -227,10 +237,12 @@ impl<E: Env> Admin<E> {
             resources: vec![AlterConfigsResource { resource_type, resource_name, configs }],
             validate_only,
         };
-        let answer = self.client.call_any(&request).await?;
-        let result = self.first::<IncrementalAlterConfigsRequest, _>(answer.responses)?;
-        let what = || "the configuration cannot be changed".to_owned();
-        ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        let changed = |answer: IncrementalAlterConfigsResponse| {
+            let result = self.first::<IncrementalAlterConfigsRequest, _>(answer.responses)?;
+            let what = || "the configuration cannot be changed".to_owned();
+            ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        };
+        self.client.call_controller(&request, changed).await
     }
 
     /// Replaces the whole configuration of a resource, or only checks whether it could be replaced: what is not named
@@ -251,10 +263,12 @@ impl<E: Env> Admin<E> {
             .collect();
         let resource = alter_configs::AlterConfigsResource { resource_type, resource_name, configs };
         let request = AlterConfigsRequest { resources: vec![resource], validate_only };
-        let answer = self.client.call_any(&request).await?;
-        let result = self.first::<AlterConfigsRequest, _>(answer.responses)?;
-        let what = || "the configuration cannot be replaced".to_owned();
-        ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        let replaced = |answer: AlterConfigsResponse| {
+            let result = self.first::<AlterConfigsRequest, _>(answer.responses)?;
+            let what = || "the configuration cannot be replaced".to_owned();
+            ClientError::check(result.error_code, result.error_message.as_deref(), what)
+        };
+        self.client.call_controller(&request, replaced).await
     }
 
     /// A topic as the cluster has it now, not as the client remembers it.

@@ -4,13 +4,17 @@ use crate::connection::{Answer, Connection};
 use crate::metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
 use crate::{ClientConfig, ClientError};
 use highwater_env::{Env, Network, Purpose, sleep};
-use highwater_types::{BrokerId, PartitionIndex, TopicId};
+use highwater_types::{BrokerId, Instant, PartitionIndex, TopicId};
 use highwater_wire::messages::{MetadataRequest, MetadataRequestTopic};
-use highwater_wire::{Request, Str};
+use highwater_wire::{ErrorCode, Request, Str};
 use rand::RngExt;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// For how many of the longest waits before a retry others are asked first.
+const SUSPECT_FOR_BACKOFFS: u32 = 5;
 
 /// The way to a cluster. A cheap handle; connections are opened at need and shared.
 #[derive(Clone)]
@@ -23,6 +27,10 @@ struct Inner<E: Env> {
     /// One slot per broker; None is for a bootstrap broker whose number is not known yet. A slot's lock is held while
     /// its connection is being opened, so that one is opened at a time.
     slots: Mutex<BTreeMap<Option<BrokerId>, Slot<E>>>,
+    /// Brokers that could not be reached, or did not answer, and until when others are asked first.
+    suspects: Mutex<BTreeMap<BrokerId, Instant>>,
+    /// Whose turn it is to be asked what any broker can answer.
+    turn: AtomicUsize,
     jitter: Mutex<highwater_env::Rng>,
 }
 
@@ -43,6 +51,14 @@ pub struct Leader {
 pub(crate) struct Pending<E: Env, R: Request> {
     connection: Arc<Connection<E>>,
     answer: Answer<R>,
+}
+
+/// What came of one attempt to have something carried out.
+enum Attempt {
+    /// It may have been, or may still be.
+    Open(ClientError),
+    /// It was refused.
+    Refused(ClientError),
 }
 
 impl<E: Env, R: Request> Pending<E, R> {
@@ -68,6 +84,8 @@ impl<E: Env> Client<E> {
             config: Arc::new(config),
             metadata: Mutex::default(),
             slots: Mutex::default(),
+            suspects: Mutex::default(),
+            turn: AtomicUsize::new(0),
             jitter,
         }));
         client.refresh(&[], false).await?;
@@ -140,7 +158,7 @@ impl<E: Env> Client<E> {
         &self,
         topics: &[&str],
         create: bool,
-    ) -> Result<BTreeMap<Str, highwater_wire::ErrorCode>, ClientError> {
+    ) -> Result<BTreeMap<Str, ErrorCode>, ClientError> {
         let topics = topics
             .iter()
             .map(|&name| MetadataRequestTopic { topic_id: TopicId::default(), name: Some(Str::from(name)) })
@@ -166,11 +184,85 @@ impl<E: Env> Client<E> {
         connection.call(request, version).await
     }
 
-    /// Sends a request to whichever broker can be reached, known ones first.
+    /// Sends a request to whichever broker can be reached, known ones first and in turn: one that is cut off from its
+    /// cluster may be reached, and know nothing of what has changed since.
     pub async fn call_any<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
-        let connection = self.any_connection().await?;
+        let (broker, connection) = self.any_connection().await?;
         let version = connection.version_of::<R>(i16::MAX)?;
-        connection.call(request, version).await
+        let result = connection.call(request, version).await;
+        if let (Err(error), Some(broker)) = (&result, broker)
+            && error.is_retriable()
+        {
+            self.suspect(broker);
+        }
+        result
+    }
+
+    /// Sends a request that the active controller carries out. A broker that refuses because it is not the
+    /// controller has done nothing, so that the request goes to the one that the cluster names; otherwise it is
+    /// sent once.
+    pub async fn call_controller<R: Request, T>(
+        &self,
+        request: &R,
+        outcome: impl Fn(R::Response) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let named = AtomicBool::new(false);
+        let attempt = || async {
+            let controller = if named.load(Ordering::Relaxed) { self.controller().await? } else { None };
+            let answer = match controller {
+                Some(broker) => self.call(broker, request, i16::MAX).await,
+                None => self.call_any(request).await,
+            };
+            outcome(answer.map_err(Attempt::Open)?).map_err(|error| {
+                named.store(true, Ordering::Relaxed);
+                Attempt::Refused(error)
+            })
+        };
+        let clock = self.0.env.clock();
+        let deadline = clock.now().after(self.0.config.operation_timeout);
+        for tries in 0u32.. {
+            match attempt().await {
+                Err(Attempt::Refused(error)) if error.code() == Some(ErrorCode::NOT_CONTROLLER) => {
+                    let wait = self.backoff(tries);
+                    if clock.now().after(wait) >= deadline {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, tries, "looking for the controller");
+                    sleep(clock, wait).await;
+                }
+                Err(Attempt::Open(error) | Attempt::Refused(error)) => return Err(error),
+                Ok(done) => return Ok(done),
+            }
+        }
+        Err(ClientError::Closed)
+    }
+
+    /// The broker that the cluster names as its controller now.
+    async fn controller(&self) -> Result<Option<BrokerId>, Attempt> {
+        self.refresh(&[], false).await.map_err(Attempt::Open)?;
+        Ok(self.metadata().controller)
+    }
+
+    /// Others are asked before this one for a while.
+    fn suspect(&self, broker: BrokerId) {
+        let until = self.0.env.clock().now().after(self.0.config.retry_backoff_max * SUSPECT_FOR_BACKOFFS);
+        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(broker, until);
+    }
+
+    /// The known brokers in the order in which they are asked: from another one each time, and last those that failed
+    /// lately.
+    fn in_turn(&self) -> Vec<BrokerId> {
+        let now = self.0.env.clock().now();
+        let mut known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        if !known.is_empty() {
+            let first = turn % known.len();
+            known.rotate_left(first);
+        }
+        let mut suspects = self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.retain(|_, until| *until > now);
+        known.sort_by_key(|broker| suspects.contains_key(broker));
+        known
     }
 
     /// The highest version of a call, up to `limit`, that this broker and the client know.
@@ -254,7 +346,7 @@ impl<E: Env> Client<E> {
         &self,
         topics: Option<Vec<MetadataRequestTopic>>,
         create: bool,
-    ) -> Result<BTreeMap<Str, highwater_wire::ErrorCode>, ClientError> {
+    ) -> Result<BTreeMap<Str, ErrorCode>, ClientError> {
         let request =
             MetadataRequest { topics, allow_auto_topic_creation: create, ..MetadataRequest::default() };
         let answer = self.call_any(&request).await?;
@@ -278,26 +370,28 @@ impl<E: Env> Client<E> {
     }
 
     /// An open connection to any known broker, or a new one to those or the bootstrap brokers.
-    async fn any_connection(&self) -> Result<Arc<Connection<E>>, ClientError> {
+    async fn any_connection(&self) -> Result<(Option<BrokerId>, Arc<Connection<E>>), ClientError> {
         let mut last = None;
-        let known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
-        for broker in known {
+        for broker in self.in_turn() {
             match self.connection(broker).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
+                Ok(connection) => return Ok((Some(broker), connection)),
+                Err(error) => {
+                    self.suspect(broker);
+                    last = Some(error);
+                }
             }
         }
         let slot = self.slot(None);
         let mut held = slot.lock().await;
         if let Some(open) = held.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(Arc::clone(open));
+            return Ok((None, Arc::clone(open)));
         }
         for address in &self.0.config.bootstrap {
             let (host, port) = host_and_port(address)?;
             match self.open(host, port).await {
                 Ok(opened) => {
                     *held = Some(Arc::clone(&opened));
-                    return Ok(opened);
+                    return Ok((None, opened));
                 }
                 Err(error) => last = Some(error),
             }
@@ -339,3 +433,6 @@ fn host_and_port(address: &str) -> Result<(&str, u16), ClientError> {
     let port = port.parse().map_err(|_| malformed())?;
     Ok((host.trim_matches(['[', ']']), port))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,9 @@ pub struct ClusterMetadata {
     pub brokers: BTreeMap<BrokerId, (String, u16)>,
     /// The topics, by name.
     pub topics: BTreeMap<Str, TopicMetadata>,
+    /// The largest leader epoch of each partition that was ever told, of topics that were asked for: what is older
+    /// comes from a broker that does not know better.
+    epochs: BTreeMap<(TopicId, PartitionIndex), LeaderEpoch>,
 }
 
 /// One topic.
@@ -64,13 +67,31 @@ impl ClusterMetadata {
         for topic in &answer.topics {
             let Some(name) = own(topic.name.as_ref()) else { continue };
             if topic.error_code.is_ok() {
-                self.topics.insert(name, topic_metadata(topic, now));
+                let mut told = topic_metadata(topic, now);
+                told.partitions.iter_mut().for_each(|partition| self.distrust(told.id, partition));
+                self.topics.insert(name, told);
             } else {
-                self.topics.remove(&name);
+                if let Some(gone) = self.topics.remove(&name) {
+                    self.epochs.retain(|(id, _), _| *id != gone.id);
+                }
                 refused.insert(name, topic.error_code);
             }
         }
         refused
+    }
+}
+
+impl ClusterMetadata {
+    /// A leader of an epoch before one that is known leads no more. Who leads instead is to be asked again.
+    fn distrust(&mut self, topic: TopicId, partition: &mut PartitionMetadata) {
+        if topic == TopicId::default() || partition.leader_epoch == LeaderEpoch::NONE {
+            return;
+        }
+        let known = self.epochs.entry((topic, partition.index)).or_insert(partition.leader_epoch);
+        if partition.leader_epoch < *known {
+            partition.leader = None;
+        }
+        *known = partition.leader_epoch.max(*known);
     }
 }
 

@@ -134,8 +134,15 @@ pub(crate) struct State {
     /// The highest version of any API that is served; for an old broker.
     pub newest: BTreeMap<ApiKey, i16>,
     pub connections: usize,
+    /// Who makes topics; the others refuse.
+    pub controller: i32,
+    /// Requests to make a topic, by the brokers that they came to.
+    pub creations: Vec<i32>,
+    /// Brokers that are cut off from the others, and who led which partition in which epoch when they were.
+    cut_off: BTreeMap<i32, BTreeMap<String, Vec<(i32, i32)>>>,
     brokers: i32,
     producer_ids: i64,
+    topics_made: u128,
 }
 
 /// A handle on the cluster.
@@ -170,11 +177,31 @@ impl FakeCluster {
     /// Makes a topic whose partitions are led by the brokers in turn.
     pub(crate) fn add_topic(&self, name: &str, partitions: i32) {
         let mut state = self.state();
-        let id = TopicId(Uuid::from_random((0x1234_5678 << 64) | (state.topics.len() as u128 + 1)));
+        state.topics_made += 1;
+        let id = TopicId(Uuid::from_random((0x1234_5678 << 64) | state.topics_made));
         let brokers = state.brokers;
         let partitions =
             (0..partitions).map(|index| Partition { leader: index % brokers, ..Partition::default() });
         state.topics.insert(name.to_owned(), Topic { id, partitions: partitions.collect() });
+    }
+
+    /// Cuts a broker off from the others: it goes on to tell what it knew then, and writes and reads nothing any more.
+    pub(crate) fn cut_off(&self, broker: i32) {
+        let mut state = self.state();
+        let known = state.topics.iter().map(|(name, topic)| {
+            let led = topic.partitions.iter().map(|partition| (partition.leader, partition.epoch));
+            (name.clone(), led.collect())
+        });
+        let known = known.collect();
+        state.cut_off.insert(broker, known);
+    }
+
+    /// Another broker leads a partition, in the next epoch.
+    pub(crate) fn elect(&self, topic: &str, partition: usize, leader: i32) {
+        let mut state = self.state();
+        let partition = &mut state.topics.get_mut(topic).expect("it is there").partitions[partition];
+        partition.leader = leader;
+        partition.epoch += 1;
     }
 
     /// The values of a partition's records, as texts.
@@ -223,7 +250,14 @@ impl FakeCluster {
             ApiKey::API_VERSIONS => state.api_versions(id, version),
             ApiKey::METADATA => {
                 let request = decode::<MetadataRequest>(frame, version);
-                answer::<MetadataRequest>(id, version, &state.metadata(&request))
+                answer::<MetadataRequest>(id, version, &state.metadata(&request, broker))
+            }
+            ApiKey::CREATE_TOPICS => {
+                let request = decode::<CreateTopicsRequest>(frame, version);
+                answer::<CreateTopicsRequest>(id, version, &state.create_topics(&request, broker))
+            }
+            ApiKey::PRODUCE | ApiKey::FETCH | ApiKey::LIST_OFFSETS if state.cut_off.contains_key(&broker) => {
+                Outcome::Hang
             }
             ApiKey::INIT_PRODUCER_ID => {
                 state.producer_ids += 1;
@@ -292,7 +326,18 @@ impl State {
         answer::<ApiVersionsRequest>(id, version, &response)
     }
 
-    fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+    fn create_topics(&mut self, request: &CreateTopicsRequest, broker: i32) -> CreateTopicsResponse {
+        self.creations.push(broker);
+        let code = if broker == self.controller { ErrorCode::NONE } else { ErrorCode::NOT_CONTROLLER };
+        let topics = request.topics.iter().map(|topic| CreatableTopicResult {
+            name: topic.name.clone(),
+            error_code: code,
+            ..CreatableTopicResult::default()
+        });
+        CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() }
+    }
+
+    fn metadata(&self, request: &MetadataRequest, broker: i32) -> MetadataResponse {
         let names: Vec<String> = match &request.topics {
             None => self.topics.keys().cloned().collect(),
             Some(topics) => {
@@ -312,17 +357,24 @@ impl State {
                 ..MetadataResponseTopic::default()
             },
             Some(topic) => MetadataResponseTopic {
-                name: Some(Str::from(name)),
                 topic_id: topic.id,
-                partitions: (0..).zip(&topic.partitions).map(metadata_of_partition).collect(),
+                partitions: (0..).zip(self.led(&name, topic, broker)).map(metadata_of_partition).collect(),
+                name: Some(Str::from(name)),
                 ..MetadataResponseTopic::default()
             },
         });
         MetadataResponse {
             brokers: brokers.collect(),
+            controller_id: BrokerId(self.controller),
             topics: topics.collect(),
             ..MetadataResponse::default()
         }
+    }
+
+    /// Who leads each partition in which epoch, as far as a broker knows.
+    fn led(&self, name: &str, topic: &Topic, broker: i32) -> Vec<(i32, i32)> {
+        let known = self.cut_off.get(&broker).and_then(|known| known.get(name)).cloned();
+        known.unwrap_or_else(|| topic.partitions.iter().map(|led| (led.leader, led.epoch)).collect())
     }
 
     fn partition(
@@ -440,11 +492,11 @@ impl State {
     }
 }
 
-fn metadata_of_partition((index, partition): (i32, &Partition)) -> MetadataResponsePartition {
+fn metadata_of_partition((index, (leader, epoch)): (i32, (i32, i32))) -> MetadataResponsePartition {
     MetadataResponsePartition {
         partition_index: PartitionIndex(index),
-        leader_id: BrokerId(partition.leader),
-        leader_epoch: LeaderEpoch(partition.epoch),
+        leader_id: BrokerId(leader),
+        leader_epoch: LeaderEpoch(epoch),
         ..MetadataResponsePartition::default()
     }
 }

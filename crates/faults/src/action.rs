@@ -28,10 +28,26 @@ pub enum Action {
         /// What becomes of what no sync covered, each time.
         unsynced: Unsynced,
     },
+    /// The process dies, and its machine loses power during the recovery from that.
+    CrashThenPowerCut {
+        /// For how long it stays down each time.
+        down: Duration,
+        /// How many disk operations the recovery gets to make.
+        operations: u64,
+        /// What becomes of what no sync covered.
+        unsynced: Unsynced,
+    },
     /// The node is shut down in order, and started again.
     Restart {
         /// For how long it stays down.
         down: Duration,
+    },
+    /// Nodes are shut down in order and started again one after another, as for an upgrade.
+    RollingRestart {
+        /// For how long each stays down.
+        down: Duration,
+        /// How long each gets to come back before the next one goes.
+        pause: Duration,
     },
     /// The node neither sends nor receives nor reaches its disk for a while.
     Pause {
@@ -40,6 +56,12 @@ pub enum Action {
     },
     /// The process dies, and finds an empty disk when it starts again.
     Wipe {
+        /// For how long it stays down.
+        down: Duration,
+    },
+    /// As `Wipe`, but only while the cluster can bear it: every replica is in sync, no other disk was replaced
+    /// lately, and a majority of the quorum has kept its own.
+    ReplaceDisk {
         /// For how long it stays down.
         down: Duration,
     },
@@ -107,6 +129,8 @@ pub enum Action {
         way: Way,
         /// Into how many cuts, with pauses of the same length between them, the time is divided. At least 1.
         flaps: u32,
+        /// From whom.
+        from: Others,
     },
     /// The machines fall into two halves that do not reach each other.
     Split {
@@ -181,6 +205,16 @@ pub enum Way {
     Out,
 }
 
+/// Whom a machine is cut off from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// Every other machine.
+    #[default]
+    All,
+    /// The other nodes: clients still reach it.
+    Nodes,
+}
+
 /// What of a machine a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
@@ -200,9 +234,12 @@ impl Action {
         "crash",
         "power-cut",
         "power-cut-in-recovery",
+        "crash-then-power-cut",
         "restart",
+        "rolling-restart",
         "pause",
         "wipe",
+        "replace-disk",
         "fail-sync",
         "fail-write",
         "fail-read",
@@ -230,9 +267,12 @@ impl Action {
             Self::Crash { .. } => "crash",
             Self::PowerCut { .. } => "power-cut",
             Self::PowerCutInRecovery { .. } => "power-cut-in-recovery",
+            Self::CrashThenPowerCut { .. } => "crash-then-power-cut",
             Self::Restart { .. } => "restart",
+            Self::RollingRestart { .. } => "rolling-restart",
             Self::Pause { .. } => "pause",
             Self::Wipe { .. } => "wipe",
+            Self::ReplaceDisk { .. } => "replace-disk",
             Self::FailSync { .. } => "fail-sync",
             Self::FailWrite { .. } => "fail-write",
             Self::FailRead { .. } => "fail-read",
@@ -261,11 +301,16 @@ impl Action {
         let file =
             |file: &String| if file.is_empty() { Vec::new() } else { vec![("file", format!("{file:?}"))] };
         match self {
-            Self::Crash { down } | Self::Restart { down } | Self::Wipe { down } => vec![("down", time(down))],
+            Self::Crash { down }
+            | Self::Restart { down }
+            | Self::Wipe { down }
+            | Self::ReplaceDisk { down } => vec![("down", time(down))],
+            Self::RollingRestart { down, pause } => vec![("down", time(down)), ("pause", time(pause))],
             Self::PowerCut { down, unsynced } => {
                 vec![("down", time(down)), ("unsynced", word(Unsynced::NAMES, unsynced))]
             }
-            Self::PowerCutInRecovery { down, operations, unsynced } => vec![
+            Self::PowerCutInRecovery { down, operations, unsynced }
+            | Self::CrashThenPowerCut { down, operations, unsynced } => vec![
                 ("down", time(down)),
                 ("operations", operations.to_string()),
                 ("unsynced", word(Unsynced::NAMES, unsynced)),
@@ -286,8 +331,16 @@ impl Action {
             | Self::LoseWrite { file: path }
             | Self::MisdirectWrite { file: path }
             | Self::LieAboutSync { file: path } => file(path),
-            Self::Isolate { lasting, way, flaps } => {
-                vec![("for", time(lasting)), ("way", word(Way::NAMES, way)), ("flaps", flaps.to_string())]
+            Self::Isolate { lasting, way, flaps, from } => {
+                let mut all = vec![
+                    ("for", time(lasting)),
+                    ("way", word(Way::NAMES, way)),
+                    ("flaps", flaps.to_string()),
+                ];
+                if *from != Others::All {
+                    all.push(("from", word(Others::NAMES, from)));
+                }
+                all
             }
             Self::Split { lasting, sides } => vec![("for", time(lasting)), ("sides", sides.to_string())],
             Self::SlowLink { lasting, by } => vec![("for", time(lasting)), ("by", time(by))],
@@ -303,9 +356,12 @@ impl Action {
             Self::Crash { .. }
             | Self::PowerCut { .. }
             | Self::PowerCutInRecovery { .. }
+            | Self::CrashThenPowerCut { .. }
             | Self::Restart { .. }
+            | Self::RollingRestart { .. }
             | Self::Pause { .. }
-            | Self::Wipe { .. } => Layer::Process,
+            | Self::Wipe { .. }
+            | Self::ReplaceDisk { .. } => Layer::Process,
             Self::Isolate { .. } | Self::Split { .. } | Self::Reset | Self::SlowLink { .. } => Layer::Link,
             Self::JumpClock { .. } | Self::DriftClock { .. } | Self::FreezeClock { .. } => Layer::Clock,
             _ => Layer::Disk,
@@ -346,6 +402,11 @@ impl SyncPersonality {
         ("kept-dirty", Self::KeptDirty),
         ("late", Self::Late),
     ];
+}
+
+impl Others {
+    /// Its words in a scenario file.
+    pub const NAMES: &[(&'static str, Self)] = &[("all", Self::All), ("nodes", Self::Nodes)];
 }
 
 impl Way {

@@ -24,6 +24,8 @@ const HARMFUL: &[FaultKind] = &[
     FaultKind::PowerCut,
     FaultKind::PowerCutOfAll,
     FaultKind::PowerCutInRecovery,
+    FaultKind::PowerCutOfSome,
+    FaultKind::CrashThenPowerCut,
     FaultKind::WriteError,
     FaultKind::SyncError,
 ];
@@ -91,19 +93,19 @@ fn choose_kinds(scenario: &Scenario, seed: u64) -> BTreeSet<FaultKind> {
 
 /// Who has faults of their own rate: none for the whole cluster.
 fn subjects(scope: Scope, scenario: &Scenario) -> Vec<Option<Role>> {
-    let brokers = 1..=scenario.cluster.brokers;
+    let brokers = (1..=scenario.cluster.brokers).map(Machine::Broker);
+    let nodes: Vec<Machine> =
+        brokers.chain((1..=scenario.cluster.controllers).map(Machine::Controller)).collect();
     match scope {
         Scope::Cluster => vec![None],
-        Scope::EachBroker => brokers.map(|number| Some(Role::Broker(number))).collect(),
+        Scope::EachBroker => nodes.into_iter().map(|node| Some(node.into())).collect(),
         Scope::EachLink => {
             let clients = (1..=scenario.workload.clients()).map(Machine::Client);
-            let machines: Vec<Machine> = brokers.clone().map(Machine::Broker).chain(clients).collect();
-            brokers
-                .flat_map(|number| {
-                    let others = machines[number as usize..].iter();
-                    others.map(move |&other| Some(Role::Link(Machine::Broker(number), other)))
-                })
-                .collect()
+            let machines: Vec<Machine> = nodes.iter().copied().chain(clients).collect();
+            let links = nodes.iter().enumerate().flat_map(|(place, &node)| {
+                machines[place + 1..].iter().map(move |&other| Some(Role::Link(node, other)))
+            });
+            links.collect()
         }
     }
 }

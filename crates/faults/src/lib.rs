@@ -21,7 +21,7 @@ mod topic;
 mod trigger;
 mod workload;
 
-pub use action::{Action, Layer, SyncPersonality, Unsynced, Way};
+pub use action::{Action, Layer, Others, SyncPersonality, Unsynced, Way};
 pub use draw::draw;
 pub use error::ScenarioError;
 pub use kind::{FaultKind, Scope};

@@ -98,14 +98,15 @@ fn parse_cluster(root: Section<'_>, own: Section<'_>, path: &str) -> Result<Scen
         None => Duration::from_secs(60),
     };
     let regime = own.get("regime").map_or(Ok(Regime::WithinBudget), |value| value.choice(REGIMES))?;
+    let cluster = sections::cluster(&root)?;
     let mut scenario = Scenario {
         name: name_of(path),
         description: description(&own)?,
         duration,
         regime,
-        cluster: sections::cluster(&root)?,
         topics: Vec::new(),
-        workload: sections::workload(&root)?,
+        workload: sections::workload(&root, &cluster)?,
+        cluster,
         script: Vec::new(),
         random: Default::default(),
         expect: sections::expect(&root)?,

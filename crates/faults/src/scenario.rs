@@ -1,6 +1,6 @@
 //! What a scenario file says.
 
-use crate::{RandomFaults, ScriptedFault, TopicSpec, WorkloadSpec};
+use crate::{FaultKind, RandomFaults, ScriptedFault, TopicSpec, WorkloadSpec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -59,11 +59,16 @@ pub struct Scenario {
     pub expect: Expect,
 }
 
-/// The brokers of a scenario.
+/// The nodes of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSpec {
-    /// How many; they are called broker 1, broker 2 and so on.
+    /// How many brokers there are; they are called broker 1, broker 2 and so on.
     pub brokers: u32,
+    /// How many nodes are controllers and no brokers; they are called controller 1 and so on. With none, every
+    /// broker is a controller as well.
+    pub controllers: u32,
+    /// The racks that brokers stand in, in turn; none if they are not known.
+    pub racks: Vec<String>,
     /// The broker configuration `durability`: "sync" or "replicated".
     pub durability: String,
     /// Broker configurations by Kafka's names.
@@ -72,7 +77,39 @@ pub struct ClusterSpec {
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { brokers: 1, durability: "sync".to_owned(), settings: BTreeMap::new() }
+        Self {
+            brokers: 1,
+            controllers: 0,
+            racks: Vec::new(),
+            durability: "sync".to_owned(),
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+impl ClusterSpec {
+    /// How many nodes there are: brokers, and those that are controllers alone.
+    pub fn nodes(&self) -> u32 {
+        self.brokers + self.controllers
+    }
+
+    /// The strictest regime in which such a cluster can have a fault by chance. Where page caches are the promise,
+    /// one of them at a time may be lost, and then only where others have the same.
+    pub fn regime_of(&self, kind: FaultKind) -> Regime {
+        let beyond = match kind {
+            _ if self.durability != "replicated" => false,
+            FaultKind::PowerCutOfAll | FaultKind::PowerCutOfSome => true,
+            FaultKind::PowerCut | FaultKind::PowerCutInRecovery | FaultKind::CrashThenPowerCut => {
+                self.brokers < 3
+            }
+            _ => false,
+        };
+        if beyond { Regime::Unlimited } else { kind.regime() }
+    }
+
+    /// How many nodes vote in the quorum at first.
+    pub fn voters(&self) -> u32 {
+        if self.controllers > 0 { self.controllers } else { self.brokers }
     }
 }
 

@@ -43,6 +43,12 @@ pub enum EventKind {
     Poisoning,
     /// Damage was found.
     Damage,
+    /// A node began to lead a partition.
+    Leading,
+    /// A leader's view of who is in sync changed.
+    InSync,
+    /// A node became the active controller.
+    ControllerElected,
     /// A topic was made.
     TopicCreated,
     /// A topic was deleted.
@@ -61,6 +67,9 @@ impl EventKind {
         Self::Truncation,
         Self::Poisoning,
         Self::Damage,
+        Self::Leading,
+        Self::InSync,
+        Self::ControllerElected,
         Self::TopicCreated,
         Self::TopicDeleted,
     ];
@@ -77,6 +86,9 @@ impl EventKind {
             Self::Truncation => "truncation",
             Self::Poisoning => "poisoning",
             Self::Damage => "damage",
+            Self::Leading => "leading",
+            Self::InSync => "in-sync",
+            Self::ControllerElected => "controller-elected",
             Self::TopicCreated => "topic-created",
             Self::TopicDeleted => "topic-deleted",
         }
@@ -84,7 +96,7 @@ impl EventKind {
 
     /// Whether it happens to a partition.
     pub fn has_partition(self) -> bool {
-        !matches!(self, Self::TopicCreated | Self::TopicDeleted)
+        !matches!(self, Self::TopicCreated | Self::TopicDeleted | Self::ControllerElected)
     }
 
     /// Whether it leaves something behind that a sync must still cover.

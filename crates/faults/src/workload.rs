@@ -69,6 +69,14 @@ pub struct Churn {
     pub delete_records: Option<Duration>,
     /// An offset is asked for: the first, the last, or that of a point in time.
     pub list_offsets: Option<Duration>,
+    /// It is asked what topics and configurations there are.
+    pub describes: Option<Duration>,
+    /// A partition is given other replicas.
+    pub reassignments: Option<Duration>,
+    /// The preferred replicas are made leaders.
+    pub elections: Option<Duration>,
+    /// A voter is taken out of the quorum, and added again after a while.
+    pub voters: Option<Duration>,
     /// Configurations that are changed, each with the values it may get.
     pub alter: BTreeMap<String, Vec<String>>,
 }

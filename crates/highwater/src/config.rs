@@ -8,7 +8,7 @@ mod cluster;
 mod reference;
 
 pub use cluster::{DEFAULT_INTERNAL_PORT, InternalSection, RoleName};
-pub use reference::reference;
+pub use reference::{in_page, reference};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

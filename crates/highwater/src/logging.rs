@@ -18,7 +18,9 @@ pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
         let levels = LEVELS.join(", ");
         anyhow::bail!("{mistyped:?} is no level: {levels}, or directives such as highwater_broker=debug");
     }
-    Ok(EnvFilter::try_new(level)?)
+    // The Raft library calls normal what comes and goes in a cluster an error; what matters the node says itself.
+    let library = if level.contains("openraft") { "" } else { "openraft=off," };
+    Ok(EnvFilter::try_new(format!("{library}{level}"))?)
 }
 
 /// Starts logging for the rest of the process. `level` is `tracing`'s filter directives.

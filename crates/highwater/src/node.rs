@@ -37,6 +37,7 @@ pub fn run(
             _ = interrupt.recv() => Ok(false),
             outcome = node.ready() => outcome.map(|()| true),
         };
+        let mut failure = None;
         if let Ok(true) = outcome {
             running.ready.store(true, Ordering::Release);
             tracing::info!(?kafka, "ready");
@@ -45,6 +46,7 @@ pub fn run(
                 biased;
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                why = node.failed() => failure = Some(why),
             }
         }
         output.note("stopping: finishing what is under way");
@@ -60,7 +62,10 @@ pub fn run(
             task.abort();
         }
         outcome?;
-        stopped
+        match failure {
+            Some(why) => Err(anyhow::anyhow!("{why}")),
+            None => stopped,
+        }
     })?;
     ended.map(|()| ExitCode::SUCCESS)
 }

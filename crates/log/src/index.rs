@@ -126,11 +126,12 @@ impl IndexBuilder {
         self.summary.end = self.summary.end.max(end);
     }
 
-    /// Takes over the entries of another index of the same segment that this one does not have.
-    pub(crate) fn merge(&mut self, other: &[IndexEntry]) {
-        self.entries.extend_from_slice(other);
-        self.entries.sort_unstable_by_key(|entry| entry.relative);
-        self.entries.dedup_by_key(|entry| entry.relative);
+    /// Replaces the entries below an offset by what a scan of the same segment found up to there. Where bytes moved
+    /// within a damaged file, entries that were right once lead nowhere.
+    pub(crate) fn correct(&mut self, found: &[IndexEntry], end: Offset) {
+        let is_scanned = |entry: &IndexEntry| self.summary.base.plus(entry.relative.into()) < end;
+        let later = self.entries.iter().filter(|entry| !is_scanned(entry));
+        self.entries = found.iter().filter(|entry| is_scanned(entry)).chain(later).copied().collect();
     }
 
     pub(crate) fn entries(&self) -> &[IndexEntry] {

@@ -364,7 +364,7 @@ impl<E: Env> Log<E> {
         let mut view = lock(&self.0.view);
         if view.generation == source.generation {
             if view.active.index.summary().base == source.base {
-                view.active.index.merge(scan.index.entries());
+                view.active.index.correct(scan.index.entries(), source.end);
             }
             drop(view);
             self.note_damage(&scan.damaged);

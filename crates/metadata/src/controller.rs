@@ -19,6 +19,7 @@ mod delete_topics;
 mod elect_leaders;
 mod features;
 mod heartbeat;
+mod lost_logs;
 mod reassign;
 mod register;
 mod unregister;

@@ -64,6 +64,10 @@ pub(crate) struct Known {
     pub leadership: Leadership,
     pub committed: Option<LogId>,
     pub applied: Option<LogId>,
+    /// What the snapshot on disk covers.
+    pub snapshot: Option<LogId>,
+    /// A snapshot that was sent could not be taken over.
+    pub snapshot_failed: bool,
     /// Why the member stopped.
     pub stopped: Option<String>,
 }
@@ -84,6 +88,21 @@ impl Progress {
 
     pub fn applied(&self, id: LogId) {
         self.lock().applied = Some(id);
+        self.wake.notify_waiters();
+    }
+
+    /// A snapshot is on disk.
+    pub fn saved(&self, id: LogId) {
+        {
+            let mut known = self.lock();
+            known.snapshot = known.snapshot.max(Some(id));
+        }
+        self.wake.notify_waiters();
+    }
+
+    /// A snapshot could not be taken over.
+    pub fn snapshot_failed(&self) {
+        self.lock().snapshot_failed = true;
         self.wake.notify_waiters();
     }
 

@@ -5,7 +5,7 @@
 //! quorum too.
 
 use crate::files::{Files, PURGED, VOTE, encode_log_id, encode_vote};
-use crate::leadership::Progress;
+use crate::leadership::{Known, Progress};
 use crate::payload;
 use crate::types::{Entry, EntryPayload, LogId, StorageError, Types, Vote, log_id, next_index};
 use bytes::Bytes;
@@ -108,76 +108,55 @@ impl<E: Env> LogStore<E> {
         read_batches(&self.0.log, offset(from), offset(to)).await.map_err(|error| read_error(from, error))
     }
 
-    async fn try_append(&self, entries: Vec<Entry>) -> io::Result<u64> {
+    /// Appends entries, in one piece: an entry never takes the place of one before it that failed.
+    async fn try_append(&self, entries: &[Entry]) -> io::Result<u64> {
         let inner = &*self.0;
         let now = inner.env.clock().wall();
-        let mut entries = entries.into_iter().peekable();
-        while let Some(first) = entries.next() {
-            let of_term = first.log_id.leader_id;
-            let mut run = vec![first];
-            while let Some(next) = entries.next_if(|next| next.log_id.leader_id == of_term) {
-                run.push(next);
+        let (mut batches, mut values) = (Vec::new(), Vec::with_capacity(entries.len()));
+        let mut positions = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let EntryPayload::Normal(command) = &entry.payload
+                && let Some(fate) = &command.fate
+            {
+                fate.set_appended();
             }
-            let end = inner.log.end_offset();
-            if offset(run[0].log_id.index) != end {
-                return Err(io::Error::other(format!(
-                    "entry {} does not follow offset {end}",
-                    run[0].log_id
-                )));
-            }
-            let epoch = i32::try_from(of_term.term).map_err(io::Error::other)?;
-            let mut batches = Vec::with_capacity(run.len());
-            let mut values = Vec::with_capacity(run.len());
-            for entry in &run {
-                if let EntryPayload::Normal(command) = &entry.payload
-                    && let Some(fate) = &command.fate
-                {
-                    fate.set_appended();
-                }
-                let value = payload::encode(&entry.payload);
-                let mut builder = BatchBuilder::new(Codec::None, usize::MAX);
-                let fits = builder.try_push(now, None, Some(&value), &[]);
-                debug_assert!(fits, "a first record is taken whatever its size");
-                batches.push(Batch::check(builder.build()).map_err(io::Error::other)?);
-                values.push(value);
-            }
-            self.append_batches(&batches, LeaderEpoch(epoch)).await?;
-            for (entry, value) in run.iter().zip(&values) {
-                self.observe_appended(entry, value);
-            }
+            let LogId { leader_id, index } = entry.log_id;
+            let epoch = LeaderEpoch(i32::try_from(leader_id.term).map_err(io::Error::other)?);
+            let value = payload::encode(&entry.payload);
+            let mut builder = BatchBuilder::new(Codec::None, usize::MAX);
+            let fits = builder.try_push(now, None, Some(&value), &[]);
+            debug_assert!(fits, "a first record is taken whatever its size");
+            let batch = Batch::check(builder.build()).map_err(io::Error::other)?;
+            positions.push((offset(index), batches.len()));
+            batch.assigned(offset(index), epoch, None).copy_to(&mut batches);
+            values.push(value);
+        }
+        self.append_batches(batches.into(), &positions).await?;
+        for (entry, value) in entries.iter().zip(&values) {
+            observe_appended(&inner.env, entry, value);
         }
         Ok(self.end())
     }
 
-    /// Appends batches. While the disk is full, which leaves the log as it was, they wait for a while.
-    async fn append_batches(&self, batches: &[Batch], epoch: LeaderEpoch) -> io::Result<()> {
+    /// Appends batches, which begin at these offsets and places. While the disk is full, which leaves the log as it
+    /// was, they wait for a while.
+    async fn append_batches(&self, batches: Bytes, positions: &[(Offset, usize)]) -> io::Result<()> {
         let inner = &*self.0;
         let clock = inner.env.clock();
         let until = clock.now().after(FULL_DISK_PATIENCE);
-        let mut rest = batches;
+        let mut rest = batches.clone();
         loop {
-            let answers = inner.log.append_all(rest, epoch, clock.wall()).await;
-            let done = answers.iter().take_while(|answer| answer.is_ok()).count();
-            rest = &rest[done..];
-            match answers.into_iter().nth(done) {
-                None | Some(Ok(_)) => return Ok(()),
-                Some(Err(AppendError::StorageFull)) if clock.now() < until => {
-                    tracing::error!("the disk is full: the metadata cannot change before there is room");
-                    inner.env.observe(&Event::Reached("quorum: full disk waited out"));
-                    sleep(clock, FULL_DISK_PAUSE).await;
-                }
-                Some(Err(error)) => return Err(io::Error::other(error)),
+            match inner.log.append_replica(rest, clock.wall()).await {
+                Ok(_) => return Ok(()),
+                Err(AppendError::StorageFull) if clock.now() < until => {}
+                Err(error) => return Err(io::Error::other(error)),
             }
-        }
-    }
-
-    fn observe_appended(&self, entry: &Entry, value: &Bytes) {
-        let LogId { leader_id, index } = entry.log_id;
-        let checksum = crc32fast::hash(value);
-        self.0.env.observe(&Event::QuorumAppended { index, term: leader_id.term, checksum });
-        if let EntryPayload::Membership(membership) = &entry.payload {
-            let voters = voters(membership.get_joint_config());
-            self.0.env.observe(&Event::QuorumVoters { index, voters });
+            tracing::error!("the disk is full: the metadata cannot change before there is room");
+            inner.env.observe(&Event::Reached("quorum: full disk waited out"));
+            sleep(clock, FULL_DISK_PAUSE).await;
+            let end = inner.log.end_offset();
+            let Some((_, at)) = positions.iter().find(|(offset, _)| *offset >= end) else { return Ok(()) };
+            rest = batches.slice(*at..);
         }
     }
 
@@ -214,10 +193,34 @@ impl<E: Env> LogStore<E> {
         if next_index(self.purged()) > upto.index {
             return Ok(());
         }
+        // The library asks for this beside the taking over of a snapshot, not after it.
+        let saved = |known: &Known| match known.snapshot {
+            Some(snapshot) if snapshot.index >= upto.index => Some(Ok(())),
+            _ => known.snapshot_failed.then(|| Err(io::Error::other("the snapshot was not taken over"))),
+        };
+        let done = saved(&self.0.progress.known());
+        match done {
+            Some(done) => done?,
+            None => {
+                self.0.env.observe(&Event::Reached("quorum: removal waited for the snapshot"));
+                self.0.progress.wait(saved).await?;
+            }
+        }
         // First the pointer, then the entries: what lies below it is never looked at again.
         self.0.files.replace(PURGED, vec![encode_log_id(&upto)]).await?;
         self.state().purged = Some(upto);
         cut_beginning(&self.0.log, upto.index + 1).await
+    }
+}
+
+/// Tells that an entry stands in the log.
+pub(crate) fn observe_appended<E: Env>(env: &E, entry: &Entry, value: &[u8]) {
+    let LogId { leader_id, index } = entry.log_id;
+    let checksum = crc32fast::hash(value);
+    env.observe(&Event::QuorumAppended { index, term: leader_id.term, checksum });
+    if let EntryPayload::Membership(membership) = &entry.payload {
+        let voters = voters(membership.get_joint_config());
+        env.observe(&Event::QuorumVoters { index, voters });
     }
 }
 
@@ -298,7 +301,8 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
             vote.leader_id.voted_for = None;
             vote.committed = false;
         }
-        if vote.leader_id.voted_for == Some(self.0.node) {
+        if vote.committed && vote.leader_id.voted_for == Some(self.0.node) {
+            self.0.env.observe(&Event::Reached("quorum: former leader waits to be elected anew"));
             vote.committed = false;
         }
         Ok(Some(vote))
@@ -323,7 +327,7 @@ impl<E: Env> RaftLogStorage<Types> for LogStore<E> {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let failed = |error| StorageError::from_io_error(ErrorSubject::Logs, ErrorVerb::Write, error);
-        let end = self.try_append(entries).await.map_err(failed)?;
+        let end = self.try_append(&entries).await.map_err(failed)?;
         // The library waits for the callback and does nothing else meanwhile.
         callback.log_io_completed(self.wait_synced(end).await);
         Ok(())

@@ -157,3 +157,6 @@ impl Reply {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,10 @@ use crate::{Peer, log_store::broker};
 use bytes::Bytes;
 use highwater_env::{Env, timeout};
 use openraft::OptionalSend;
-use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     SnapshotResponse, VoteRequest, VoteResponse,
@@ -132,6 +134,10 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
         Err(RPCError::Network(NetworkError::new(&error)))
     }
 
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(UNREACHABLE_PAUSE))
+    }
+
     async fn full_snapshot(
         &mut self,
         vote: Vote,
@@ -148,9 +154,16 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
     }
 }
 
+/// Who cannot be connected to is tried again after a while; whoever did not answer in time, at once.
 fn network(error: io::Error) -> CallError {
-    RPCError::Network(NetworkError::new(&error))
+    match error.kind() {
+        io::ErrorKind::TimedOut => RPCError::Network(NetworkError::new(&error)),
+        _ => RPCError::Unreachable(Unreachable::new(&error)),
+    }
 }
+
+/// How long to wait before a member that could not be reached is tried again.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
 
 fn unexpected(reply: &Reply) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the answer is of another call: {reply:?}"))

@@ -4,9 +4,10 @@ use crate::error::QuorumError;
 use crate::files::{COMMITTED, Files, PURGED, VOTE, decode_log_id, decode_vote, encode_vote};
 use crate::frame::FrameError;
 use crate::leadership::Progress;
-use crate::log_store::{LogStore, Stored, cut_beginning, read_batches};
+use crate::log_store::{LogStore, Stored, cut_beginning, observe_appended, read_batches};
 use crate::machine::Machine;
 use crate::options::QuorumOptions;
+use crate::payload;
 use crate::snapshot_file::SnapshotFile;
 use crate::state_machine::StateMachine;
 use crate::types::{LogId, Vote, next_index};
@@ -42,9 +43,15 @@ pub(crate) async fn open<E: Env>(
     let mut stored = read_files(&files, &log, covered).await?;
     check_log(&log, options, &stored, covered).await?;
     // A crash may have come between the pointer and the removal.
+    if log.start_offset().0 < i64::try_from(next_index(stored.purged)).unwrap_or(i64::MAX) {
+        env.observe(&Event::Reached("quorum: removal of entries ended at a start"));
+    }
     let first = next_index(stored.purged);
     cut_beginning(&log, first).await.map_err(files.failed("cut the log of", ""))?;
-    verify(&log).await?;
+    let end = u64::try_from(log.end_offset().0).unwrap_or_default();
+    env.observe(&Event::QuorumTruncated { from: end });
+    verify(env, &log).await?;
+    env.observe(&Event::QuorumSynced { end });
     stored.committed = stored.committed.filter(|&id| is_in(&log, id));
 
     let progress = Arc::new(Progress::default());
@@ -52,9 +59,9 @@ pub(crate) async fn open<E: Env>(
         progress.committed(id);
     }
     let committed_file = files.open_committed().await.map_err(files.failed("open", COMMITTED))?;
-    let end = u64::try_from(log.end_offset().0).unwrap_or_default();
-    env.observe(&Event::QuorumTruncated { from: end });
-    env.observe(&Event::QuorumSynced { end });
+    if let Some(id) = covered {
+        progress.saved(id);
+    }
     let node = u64::try_from(options.node.0).expect("checked before");
     let mut machine = StateMachine::new(env.clone(), machine, snapshots, Arc::clone(&progress));
     if let Some(snapshot) = snapshot {
@@ -139,11 +146,14 @@ async fn check_log<E: Env>(
     Ok(())
 }
 
-/// Reads the whole log, which is short: damage is found before anybody relies on this member.
-async fn verify<E: Env>(log: &Log<E>) -> Result<(), QuorumError> {
+/// Reads the whole log, which is short, and tells of its entries: damage is found before anybody relies on this member.
+async fn verify<E: Env>(env: &E, log: &Log<E>) -> Result<(), QuorumError> {
     let (mut next, end) = (log.start_offset(), log.end_offset());
     while next < end {
         let read = read_batches(log, next, end).await.and_then(|entries| {
+            for entry in &entries {
+                observe_appended(env, entry, &payload::encode(&entry.payload));
+            }
             let last = entries.last().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
             Ok(last.log_id.index + 1)
         });

@@ -17,7 +17,7 @@ use highwater_env::{Env, Event, timeout};
 use highwater_log::Log;
 use highwater_types::{BrokerId, mutant};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeError, RaftError};
-use openraft::{Config, RaftMetrics, SnapshotPolicy};
+use openraft::{Config, RaftMetrics, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -154,6 +154,8 @@ impl<E: Env> Quorum<E> {
     }
 
     /// Makes a new quorum of these voters. To be called once, on one of them, which the others then hear from.
+    ///
+    /// A node that lost its disk has not heard of a quorum either: it must not make another one.
     pub async fn bootstrap(&self, voters: BTreeMap<BrokerId, Peer>) -> Result<(), QuorumError> {
         let mut nodes = BTreeMap::new();
         for (id, peer) in voters {
@@ -349,8 +351,10 @@ pub(crate) fn fatal(error: Fatal<u64>) -> ProposeError {
     }
 }
 
+/// A leader that was taken out of the voters stops leading, and the library names it until it hears of another one.
 fn leadership(report: &Metrics) -> Leadership {
-    Leadership { term: report.current_term, leader: report.current_leader.map(broker) }
+    let leads = |leader: &u64| *leader != report.id || report.state == ServerState::Leader;
+    Leadership { term: report.current_term, leader: report.current_leader.filter(leads).map(broker) }
 }
 
 fn config(options: &QuorumOptions) -> Result<Config, QuorumError> {

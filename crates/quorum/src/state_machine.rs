@@ -63,6 +63,12 @@ impl<E: Env> StateMachine<E> {
         self.machine.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn saved(&self, meta: &SnapshotMeta) {
+        if let Some(id) = meta.last_log_id {
+            self.progress.saved(id);
+        }
+    }
+
     fn observe_voters(&self) {
         if let Some(id) = self.membership.log_id() {
             let voters = voters(self.membership.membership().get_joint_config());
@@ -121,7 +127,8 @@ impl<E: Env> RaftStateMachine<Types> for StateMachine<E> {
         let (env, snapshots) = (self.env.clone(), Arc::clone(&self.snapshots));
         let (applied, membership) = (self.applied, self.membership.clone());
         let encode = Some(self.machine().snapshot());
-        Builder { env, snapshots, applied, membership, encode: std::sync::Mutex::new(encode) }
+        let (progress, encode) = (Arc::clone(&self.progress), std::sync::Mutex::new(encode));
+        Builder { env, snapshots, progress, applied, membership, encode }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Vec<Bytes>>, StorageError> {
@@ -137,8 +144,11 @@ impl<E: Env> RaftStateMachine<Types> for StateMachine<E> {
         if mutant!("raft-snap-stale-config") {
             stored.last_membership = self.membership.clone();
         }
-        let saved = self.snapshots.save(&stored, &snapshot).await;
-        saved.map_err(|error| failed(ErrorVerb::Write, error))?;
+        if let Err(error) = self.snapshots.save(&stored, &snapshot).await {
+            self.progress.snapshot_failed();
+            return Err(failed(ErrorVerb::Write, error));
+        }
+        self.saved(meta);
         self.restore(meta, *snapshot, true).map_err(|error| failed(ErrorVerb::Read, io::Error::other(error)))
     }
 
@@ -151,6 +161,7 @@ impl<E: Env> RaftStateMachine<Types> for StateMachine<E> {
 pub(crate) struct Builder<E: Env> {
     env: E,
     snapshots: Arc<SnapshotFile<E>>,
+    progress: Arc<Progress>,
     applied: Option<LogId>,
     membership: StoredMembership,
     /// Behind a lock because the library asks for it; nobody else takes it.
@@ -167,6 +178,7 @@ impl<E: Env> RaftSnapshotBuilder<Types> for Builder<E> {
         let meta = snapshot_meta(last, self.membership.clone());
         let saved = self.snapshots.save(&meta, &pieces).await;
         saved.map_err(|error| failed(ErrorVerb::Write, error))?;
+        self.progress.saved(last);
         let (index, term) = (last.index, last.leader_id.term);
         self.env.observe(&Event::QuorumSnapshot { index, term, installed: false });
         Ok(Snapshot { meta, snapshot: Box::new(pieces) })

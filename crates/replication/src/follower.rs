@@ -164,8 +164,9 @@ impl Follower {
         }
     }
 
-    /// The records of the last answer stand in the log, which begins at `start` and ends at `end` with them. Returns the
-    /// high watermark, if it moved, and the first offset that the log need keep, if the leader has removed some.
+    /// The records of the last answer stand in the log, which begins at `start` and ends at `end` with them.
+    /// Returns the high watermark, if it moved, and the first offset that the log need keep, if the leader has
+    /// removed some.
     pub fn appended(&mut self, start: Offset, end: Offset) -> (Option<Offset>, Option<Offset>) {
         let Some(told) = self.told.take() else { return (None, None) };
         let committed = told.high_watermark.min(end);

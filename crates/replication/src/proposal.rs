@@ -24,8 +24,8 @@ pub enum ProposalAnswer {
     /// The partition has changed meanwhile, or has another leader: the metadata will tell. An earlier attempt at the
     /// same proposal may be what changed it.
     Stale,
-    /// This attempt has not been and will not be made so: a member of the set may not be in it now, or the controller did
-    /// not look at it. Of attempts without an answer that says nothing: they may arrive yet.
+    /// This attempt has not been and will not be made so: a member of the set may not be in it now, or the
+    /// controller did not look at it. Of attempts without an answer that says nothing: they may arrive yet.
     Refused,
     /// Nobody knows: there was no answer.
     Open,

@@ -1,8 +1,10 @@
 //! Reads segment files straight off a disk's durable image, independently of the store's own code.
 
 use crate::disk::SimDisk;
+use bytes::Bytes;
 use highwater_records::{Batch, Batches};
 use highwater_types::{LogId, Offset};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The length of a segment file's header.
@@ -38,6 +40,33 @@ pub fn snapshots(disk: &SimDisk, dir: &Path) -> impl Iterator<Item = Offset> + u
     let files = disk.durable_files_with(&|path| path.starts_with(&dir) && path.ends_with(".producers"));
     let whole = files.into_iter().filter(|(_, bytes)| !bytes.is_empty());
     whole.filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok().map(Offset))
+}
+
+/// Every intact batch that a log's files hold, by first offset and checksum: on disk, or as the page cache has them.
+pub fn all(disk: &SimDisk, log: LogId, cached: bool) -> BTreeSet<(Offset, u32)> {
+    let mut found = BTreeSet::new();
+    let mut add = |batch: Batch| found.insert((batch.header().base_offset, batch.header().crc));
+    if cached {
+        let part = format!("/{log}/");
+        for (path, bytes) in disk.live_files() {
+            let path = path.to_string_lossy();
+            if !path.contains(&part) || !path.ends_with(".log") {
+                continue;
+            }
+            let records =
+                Bytes::from(bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default().to_vec());
+            Batches::with_partial_tail(records).map_while(Result::ok).for_each(|batch| {
+                add(batch);
+            });
+        }
+    } else if let Some(dir) = log_dir(disk, log) {
+        for segment in segments(disk, &dir) {
+            batches(disk, &dir, segment).for_each(|batch| {
+                add(batch);
+            });
+        }
+    }
+    found
 }
 
 /// Where a segment is.

@@ -1,12 +1,18 @@
 //! The simulator's own all-seeing record of every node's logs. It survives restarts.
 
+use super::committed::Committed;
+use super::controlled::Controlled;
 use super::durable;
-use super::replica::{AppendedBatch, Replica};
+use super::machine::{Machine, Stop};
+use super::quorum::Quorum;
+use super::replica::{AppendedBatch, Facts, Replica};
+use super::terms::Terms;
 use crate::disk::SimDisk;
 use crate::executor::NodeId;
 use highwater_env::Event;
-use highwater_types::{Instant, LogId, TopicId};
+use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId, Offset, TopicId};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What is known of all nodes, from what they told.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +22,14 @@ pub struct Ghost {
     deleted: BTreeMap<TopicId, Instant>,
     disks: BTreeMap<NodeId, Honesty>,
     wall_ahead_ms: BTreeMap<NodeId, i64>,
+    machines: BTreeMap<NodeId, Machine>,
+    committed: BTreeMap<LogId, Committed>,
+    controlled: Controlled,
+    quorum: Quorum,
+    terms: Terms,
+    /// What disks held that were replaced.
+    wiped: BTreeMap<LogId, Vec<Range<Offset>>>,
+    power_losses: u64,
 }
 
 /// What a disk did that an honest one does not do.
@@ -26,6 +40,80 @@ struct Honesty {
 }
 
 impl Ghost {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, ..Self::default() }
+    }
+
+    /// What brokers promise.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// What the controller decided.
+    pub fn controlled(&self) -> &Controlled {
+        &self.controlled
+    }
+
+    /// What the members of the quorum told.
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
+    /// A broker's machine.
+    pub fn machine(&self, node: NodeId) -> Option<&Machine> {
+        self.machines.get(&node)
+    }
+
+    /// All brokers' machines.
+    pub fn machines(&self) -> impl Iterator<Item = (NodeId, &Machine)> {
+        self.machines.iter().map(|(&node, machine)| (node, machine))
+    }
+
+    /// Where a broker is.
+    pub fn node_of(&self, broker: BrokerId) -> Option<NodeId> {
+        self.machines.iter().find(|(_, machine)| machine.broker == broker).map(|(&node, _)| node)
+    }
+
+    /// Which broker is on a machine.
+    pub fn broker_at(&self, node: NodeId) -> Option<BrokerId> {
+        self.machines.get(&node).map(|machine| machine.broker)
+    }
+
+    /// Whether a broker's process runs, and is registered and not fenced as the incarnation that it is.
+    pub fn serves(&self, broker: BrokerId) -> bool {
+        let machine = self.node_of(broker).and_then(|node| self.machine(node));
+        let known = self.controlled.broker(broker).filter(|known| !known.fenced);
+        machine.zip(known).is_some_and(|(machine, known)| machine.running && known.epoch > machine.registered)
+    }
+
+    /// What is committed of a log.
+    pub fn committed(&self, log: LogId) -> Option<&Committed> {
+        self.committed.get(&log)
+    }
+
+    /// How many in-sync replicas a success takes for a log.
+    pub fn min_insync(&self, log: LogId) -> usize {
+        let replicas = self.controlled.partition(log).map_or(1, |state| state.replicas.len());
+        self.terms.min_insync_of(self.names.get(&log.topic).map(String::as_str), replicas)
+    }
+
+    /// Whether several nodes have copies of a log.
+    pub fn is_replicated(&self, log: LogId) -> bool {
+        self.controlled.partition(log).is_some_and(|state| state.replicas.len() > 1)
+    }
+
+    /// Whether the disk that held an offset was replaced.
+    pub fn was_wiped(&self, log: LogId, offset: Offset) -> bool {
+        self.wiped.get(&log).into_iter().flatten().any(|range| range.contains(&offset))
+    }
+
+    /// Whether what was acknowledged may be lost by what happened to machines, their disks being honest: a disk was
+    /// replaced, or page caches were lost that the promise relies on.
+    pub fn is_beyond_promise(&self) -> bool {
+        let wipes: u32 = self.machines.values().map(|machine| machine.wipes).sum();
+        wipes > 0 || (!self.terms.durable && self.power_losses > 0)
+    }
+
     /// What is known of a node's copy of a log.
     pub fn replica(&self, node: NodeId, log: LogId) -> Option<&Replica> {
         self.replicas.get(&(node, log))
@@ -96,8 +184,39 @@ impl Ghost {
         known.misplaced = known.misplaced || (known.dishonest && disk.misplaced_writes());
     }
 
+    pub(super) fn add_machine(&mut self, node: NodeId, broker: BrokerId) {
+        self.machines.insert(node, Machine::new(broker));
+    }
+
+    /// A node that got a partition back which was taken from it may have made a log anew. True if so: what was known
+    /// of the log before counts no more.
+    pub(super) fn reopens(&mut self, node: NodeId, event: &Event) -> Option<LogId> {
+        let (log, goes_on) = match event {
+            Event::Appended { log, base, .. } => (*log, Some(*base)),
+            Event::Recovered { log, .. } => (*log, None),
+            _ => return None,
+        };
+        let copy = self.replicas.get_mut(&(node, log)).filter(|copy| copy.orphan)?;
+        copy.orphan = false;
+        if goes_on.is_some() && copy.end == goes_on {
+            return None;
+        }
+        *copy = Replica::default();
+        Some(log)
+    }
+
     /// Takes an event in.
     pub(super) fn take(&mut self, node: NodeId, now: Instant, event: &Event) {
+        if let Some(machine) = self.machines.get_mut(&node) {
+            machine.take(event);
+        }
+        self.quorum.take(node, now, event);
+        if self.controlled.is_closed_by(event) {
+            self.arrive();
+        }
+        if self.controlled.take(node, event) {
+            self.take_from_controller(event);
+        }
         match event {
             Event::TopicCreated { topic, name } => {
                 self.names.insert(*topic, name.clone());
@@ -105,19 +224,65 @@ impl Ghost {
             Event::TopicDeleted { topic } => {
                 self.deleted.entry(*topic).or_insert(now);
             }
+            Event::HighWatermark { log, end } => {
+                self.tell_replica(node, now, *log, event);
+                let copy = self.replicas.get(&(node, *log));
+                copy.into_iter().for_each(|copy| self.committed.entry(*log).or_default().advance(*end, copy));
+            }
+            Event::Recovered { log, .. } => {
+                self.tell_replica(node, now, *log, event);
+                self.give_up(*log);
+            }
             Event::Appended { log, .. }
             | Event::Synced { log, .. }
-            | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
+            | Event::Truncating { log, .. }
+            | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
-            | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }
             | Event::Poisoned { log }
-            | Event::Acknowledged { log, .. } => {
-                let honest = self.is_honest_at(node);
-                self.replicas.entry((node, *log)).or_default().take(now, event, honest);
-            }
+            | Event::Leading { log, .. }
+            | Event::Following { log, .. }
+            | Event::InSync { log, .. }
+            | Event::Acknowledged { log, .. } => self.tell_replica(node, now, *log, event),
             _ => {}
+        }
+    }
+
+    fn tell_replica(&mut self, node: NodeId, now: Instant, log: LogId, event: &Event) {
+        let (honest, replicated) = (self.is_honest_at(node), self.is_replicated(log));
+        self.replicas.entry((node, log)).or_default().take(event, Facts { now, honest, replicated });
+    }
+
+    /// Those who serve from now on are what they say, and no longer what a process before them was.
+    fn arrive(&mut self) {
+        for broker in self.controlled.arrived().clone() {
+            if let Some(node) = self.node_of(broker)
+                && let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.running)
+            {
+                machine.serves();
+            }
+        }
+    }
+
+    fn take_from_controller(&mut self, event: &Event) {
+        let Event::PartitionState { log, replicas, .. } = event else { return };
+        for ((node, of), copy) in &mut self.replicas {
+            let broker = self.machines.get(node).map(|machine| machine.broker);
+            if of == log && broker.is_some_and(|broker| !replicas.contains(&broker)) {
+                copy.orphan = true;
+            }
+        }
+    }
+
+    /// A copy was opened. If the page caches that the promise relied on are all gone, so is what stood in them alone.
+    fn give_up(&mut self, log: LogId) {
+        let Some(state) = self.controlled.partition(log).filter(|_| !self.terms.durable) else { return };
+        let copies = || state.replicas.iter().filter_map(|&broker| self.replica(self.node_of(broker)?, log));
+        // One that is down may still have everything, and none is left only when each was seen.
+        let farthest = copies().map(|copy| copy.end.unwrap_or(copy.held)).max().unwrap_or_default();
+        if let Some(committed) = self.committed.get_mut(&log) {
+            committed.give_up(farthest);
         }
     }
 
@@ -162,19 +327,37 @@ impl Ghost {
     }
 
     #[cfg(test)]
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    #[cfg(test)]
     pub(super) fn forget_names(&mut self) {
         self.names.clear();
     }
 
     /// A node's process ended, by itself or not.
-    pub(super) fn stopped(&mut self, node: NodeId) {
+    pub(super) fn stopped(&mut self, node: NodeId, how: Stop) {
         for (_, replica) in self.replicas.iter_mut().filter(|((at, _), _)| *at == node) {
             replica.close();
+        }
+        self.power_losses += u64::from(how == Stop::Power);
+        let registered = self.broker_at(node).and_then(|broker| self.controlled.broker(broker));
+        let registered = registered.map_or(BrokerEpoch::NONE, |known| known.epoch);
+        if let Some(machine) = self.machines.get_mut(&node) {
+            machine.stop(how, registered);
+        }
+        self.quorum.stopped(node);
+        if how == Stop::Wiped {
+            self.wipe(node);
         }
     }
 
     /// A node's disk is replaced by an empty one: nothing is expected of it any more.
-    pub(super) fn wiped(&mut self, node: NodeId) {
+    fn wipe(&mut self, node: NodeId) {
+        for ((_, log), copy) in self.replicas.iter().filter(|((at, _), _)| *at == node) {
+            self.wiped.entry(*log).or_default().push(copy.start..copy.farthest);
+        }
         self.replicas.retain(|(at, _), _| *at != node);
         self.disks.remove(&node);
     }

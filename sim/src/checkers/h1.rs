@@ -1,14 +1,16 @@
-//! H1: every acknowledged record is at its offset in the final read, unless a licensed removal took it.
+//! H1: every acknowledged record is at its offset in the final read, and on every replica once repair is done, unless a
+//! licensed removal took it.
 //!
-//! What a consumer was given counts as well: it lay below the high watermark. Source: durability.md (H1); "lost write"
+//! What a consumer was given counts as well: it lay below the high watermark. Replicas are not asked: their files are
+//! held against what was committed, which is what the final read comes from. Source: durability.md (H1); "lost write"
 //! and "unseen" of the Jepsen Kafka workload.
 
 use super::index::{Place, shown};
 use super::licence::{Licence, Licences, loss_reported};
-use super::{Checker, End, clock};
+use super::{Checker, End, PartitionState, clock, durable};
 use crate::executor::Violation;
 use crate::history::FinalPartition;
-use highwater_types::{Offset, Timestamp};
+use highwater_types::{LogId, Offset, Timestamp};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -69,8 +71,38 @@ impl Checker for NothingLost {
                 Violation::new("H1", text)
             })?;
         }
+        for (log, state) in end.ghost.controlled().partitions() {
+            let deleted = end.ghost.deleted(log.topic).is_some();
+            if end.is_strict() && state.replicas.len() > 1 && !deleted {
+                on_every_replica(end, log, state)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// Every replica's files hold what is committed.
+fn on_every_replica(end: &End<'_>, log: LogId, state: &PartitionState) -> Result<(), Violation> {
+    let Some(committed) = end.ghost.committed(log) else { return Ok(()) };
+    for &replica in &state.replicas {
+        let Some(node) = end.ghost.node_of(replica) else { continue };
+        let Some(disk) = end.disks.get(&node) else { continue };
+        let found = durable::all(disk, log, !end.ghost.terms().durable);
+        let start = end.ghost.replica(node, log).map(|copy| copy.start).unwrap_or_default();
+        let lost = committed
+            .batches()
+            .find(|(base, batch)| *base >= start && !found.contains(&(*base, batch.checksum)));
+        if let Some((base, batch)) = lost {
+            let text = format!(
+                "replica {replica} of {} does not hold offsets {base} to {} in its files, which are committed; its log \
+                 starts at {start}",
+                end.ghost.name(log),
+                batch.last
+            );
+            return Err(Violation::new("H1", text));
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with a promise in the final read.

@@ -70,6 +70,10 @@ impl Checker for NothingTwice {
                 }
                 Ok(())
             }
+            Event::Restarted { log, .. } => {
+                self.logs.remove(&(seen.node, log));
+                Ok(())
+            }
             // A producer of which nothing stands in the log any more may be forgotten.
             Event::LogStart { log, start } => {
                 if let Some(known) = self.logs.get_mut(&(seen.node, log)) {
@@ -83,6 +87,10 @@ impl Checker for NothingTwice {
 
     fn node_wiped(&mut self, node: NodeId) {
         self.logs.retain(|(at, _), _| *at != node);
+    }
+
+    fn log_reopened(&mut self, node: NodeId, log: LogId) {
+        self.logs.remove(&(node, log));
     }
 
     fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {

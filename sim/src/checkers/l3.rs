@@ -71,6 +71,8 @@ fn is_open(op: &Op) -> bool {
         Op::DeleteRecords { answer, .. } => *answer == Outcome::Open,
         Op::CreateTopic { answer, .. } => *answer == Outcome::Open,
         Op::DeleteTopic { answer, .. } | Op::AlterConfigs { answer, .. } => *answer == Outcome::Open,
+        Op::DescribeTopic { answer, .. } => *answer == Outcome::Open,
+        Op::DescribeConfigs { answer, .. } => *answer == Outcome::Open,
     }
 }
 
@@ -85,6 +87,8 @@ fn what(entry: &Entry) -> String {
         Op::CreateTopic { topic, .. } => format!("create the topic {topic}"),
         Op::DeleteTopic { topic, .. } => format!("delete the topic {topic}"),
         Op::AlterConfigs { topic, .. } => format!("configure the topic {topic}"),
+        Op::DescribeTopic { topic, .. } => format!("look for the topic {topic}"),
+        Op::DescribeConfigs { topic, .. } => format!("look up the configuration of {topic}"),
     }
 }
 

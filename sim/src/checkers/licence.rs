@@ -215,7 +215,7 @@ fn smallest(values: &[String]) -> Option<i64> {
     values.iter().filter_map(|value| value.trim().parse().ok()).filter(|&value| value >= 0).min()
 }
 
-/// Whether every copy of a log that lost an offset said so.
+/// Whether a copy of a log that lost an offset said so, or its disk was replaced.
 pub fn loss_reported(ghost: &Ghost, log: LogId, offset: Offset) -> bool {
-    ghost.copies(log).any(|(_, copy)| copy.reported(offset))
+    ghost.copies(log).any(|(_, copy)| copy.reported(offset)) || ghost.was_wiped(log, offset)
 }

@@ -29,8 +29,8 @@ pub struct Members {
     pub committed: BTreeMap<u64, Entry>,
     /// Which members had an entry on disk.
     held: BTreeMap<(u64, Entry), BTreeSet<NodeId>>,
-    /// The sets of voters, by the index of the entry that says so.
-    pub voters: BTreeMap<u64, Vec<Vec<BrokerId>>>,
+    /// The sets of voters, by the entry that says so.
+    voters: BTreeMap<(u64, Option<Entry>), Vec<Vec<BrokerId>>>,
 }
 
 /// The broker that a node is, in every simulation: they are numbered from 1.
@@ -76,7 +76,8 @@ impl Members {
                 }
             }
             Event::QuorumVoters { index, ref voters } => {
-                self.voters.insert(index, voters.clone());
+                let entry = member.entries.get(&index).or_else(|| self.committed.get(&index)).copied();
+                self.voters.insert((index, entry), voters.clone());
             }
             _ => {}
         }
@@ -102,8 +103,14 @@ impl Members {
 
     /// The sets of voters that may have committed an entry: those in force at it, and any that came later, because a
     /// leader counts by the latest that it has.
-    pub fn voters_at(&self, index: u64) -> impl Iterator<Item = &Vec<Vec<BrokerId>>> {
-        let in_force = self.voters.range(..=index).next_back();
-        in_force.into_iter().chain(self.voters.range(index + 1..)).map(|(_, sets)| sets)
+    pub fn voters_at(&self, index: u64, entry: Entry) -> impl Iterator<Item = &Vec<Vec<BrokerId>>> {
+        // What another entry took the place of was never in force.
+        let stands = move |&(at, of): &(u64, Option<Entry>)| {
+            let known = if at == index { Some(entry) } else { self.committed.get(&at).copied() };
+            of.is_none() || of == known
+        };
+        let before = self.voters.range(..(index + 1, None));
+        let in_force = before.rev().find(move |(at, _)| stands(at));
+        in_force.into_iter().chain(self.voters.range((index + 1, None)..)).map(|(_, sets)| sets)
     }
 }

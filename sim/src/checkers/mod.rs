@@ -3,6 +3,9 @@
 //! One file per property of the durability promise, named as it is there: S for state, which is checked as nodes tell
 //! of it; H for histories and L for liveness, which are checked when a run has ended. A checker never asks a broker.
 
+mod committed;
+mod compared;
+mod controlled;
 pub mod durable;
 mod ghost;
 mod h1;
@@ -11,32 +14,49 @@ mod h3;
 mod h4;
 mod h5;
 mod h8;
+mod h9;
 mod index;
 #[cfg(test)]
 mod kit;
+mod l1;
+mod l2;
 mod l3;
 mod licence;
+mod machine;
 pub mod members;
+mod quorum;
 mod replica;
 pub mod rules;
 pub mod s1;
 mod s10;
+mod s11;
 mod s14;
+mod s1b;
 pub mod s2;
 pub mod s3;
 pub mod s4;
+mod s5;
+mod s6;
+mod s7;
 mod s8;
 mod s9;
+mod terms;
 
+pub use committed::{Committed, CommittedBatch};
+pub use controlled::{Controlled, PartitionState, Registration};
 pub use ghost::Ghost;
 pub use index::{Got, Index, Sent};
-pub use replica::{AppendedBatch, Cut, Removal, Replica};
+pub use machine::{Machine, Stop};
+pub use quorum::{Elected, Quorum};
+pub use replica::{AppendedBatch, Cut, InSync, Removal, Replica, Role};
+pub use terms::Terms;
 
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use crate::history::{FinalState, History};
 use highwater_env::Event;
-use highwater_types::{Instant, LogId};
+use highwater_types::{BrokerId, Instant, LogId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Of a log that nobody spoke of yet.
@@ -63,6 +83,8 @@ pub struct Seen<'a> {
     pub ghost: &'a Ghost,
     /// The node's disk.
     pub disk: &'a SimDisk,
+    /// The disks of all brokers.
+    pub disks: &'a BTreeMap<NodeId, SimDisk>,
 }
 
 impl Seen<'_> {
@@ -73,10 +95,16 @@ impl Seen<'_> {
             | Event::Synced { log, .. }
             | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
+            | Event::Truncating { log, .. }
+            | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }
             | Event::Poisoned { log }
+            | Event::Leading { log, .. }
+            | Event::Following { log, .. }
+            | Event::InSync { log, .. }
+            | Event::PartitionState { log, .. }
             | Event::Acknowledged { log, .. } => Some(log),
             _ => None,
         }
@@ -95,6 +123,19 @@ impl Seen<'_> {
     /// Whether the log belongs to a topic, and not to the brokers themselves.
     pub fn is_topic(&self) -> bool {
         self.log().is_some_and(|log| self.ghost.is_topic(log))
+    }
+
+    /// The partitions that the entry of the metadata before this event changed, if the event shows that all of it has
+    /// been told.
+    pub fn closed(&self) -> Option<&BTreeSet<LogId>> {
+        let controlled = self.ghost.controlled();
+        controlled.is_closed_by(self.event).then(|| controlled.touched())
+    }
+
+    /// Puts time and partition before what was found of it in what the controller decided.
+    fn tell(&self, log: LogId, violation: Violation) -> Violation {
+        let text = format!("at {}, {}: {}", clock(self.now), self.ghost.name(log), violation.message);
+        Violation::new(violation.property, text)
     }
 
     /// Puts time and place before what was found.
@@ -120,6 +161,8 @@ pub struct End<'a> {
     pub ghost: &'a Ghost,
     /// What the faults of the run may have done.
     pub regime: Regime,
+    /// The disks of all brokers.
+    pub disks: &'a BTreeMap<NodeId, SimDisk>,
     /// The history, sorted.
     pub index: Index<'a>,
     /// When the final read was made, or no earlier than the last operation.
@@ -128,15 +171,21 @@ pub struct End<'a> {
 
 impl<'a> End<'a> {
     /// The end of a run.
-    pub fn new(history: &'a History, state: &'a FinalState, ghost: &'a Ghost, regime: Regime) -> Self {
+    pub fn new(
+        history: &'a History,
+        state: &'a FinalState,
+        ghost: &'a Ghost,
+        disks: &'a BTreeMap<NodeId, SimDisk>,
+        regime: Regime,
+    ) -> Self {
         let ended = history.entries().iter().filter_map(|entry| entry.ended);
         let now = ended.fold(state.at, Instant::max);
-        Self { history, state, ghost, regime, index: Index::new(history), now }
+        Self { history, state, ghost, regime, disks, index: Index::new(history), now }
     }
 
     /// Whether nothing at all may be lost. Otherwise what was reported may.
     pub fn is_strict(&self) -> bool {
-        self.regime == Regime::WithinBudget || self.ghost.is_honest()
+        self.regime == Regime::WithinBudget || (self.ghost.is_honest() && !self.ghost.is_beyond_promise())
     }
 }
 
@@ -147,11 +196,14 @@ pub trait Checker: Send {
         Ok(())
     }
 
-    /// A node's process ended: by itself, by a crash, or with its machine's power.
-    fn node_stopped(&mut self, _node: NodeId, _power_loss: bool) {}
+    /// A node's process ended, one way or another.
+    fn node_stopped(&mut self, _node: NodeId, _how: Stop) {}
 
     /// A node's disk is replaced by an empty one.
     fn node_wiped(&mut self, _node: NodeId) {}
+
+    /// A node has made a log anew which it had deleted.
+    fn log_reopened(&mut self, _node: NodeId, _log: LogId) {}
 
     /// The run ended, and all is quiet.
     fn finish(&mut self, _end: &End<'_>) -> Result<(), Violation> {
@@ -163,42 +215,53 @@ pub trait Checker: Send {
 pub struct Checkers {
     regime: Regime,
     ghost: Ghost,
+    disks: BTreeMap<NodeId, SimDisk>,
     checkers: Vec<Box<dyn Checker>>,
 }
 
 impl Checkers {
-    /// Every checker that there is, for brokers that acknowledge what is on disk.
-    pub fn all(regime: Regime) -> Self {
-        Self::for_brokers(regime, true)
-    }
-
-    /// Every checker, for brokers that acknowledge what is in page caches, in a run without power losses.
-    pub fn cached(regime: Regime) -> Self {
-        Self::for_brokers(regime, false)
-    }
-
-    fn for_brokers(regime: Regime, durable: bool) -> Self {
+    /// Every checker that there is, for brokers that promise this.
+    pub fn all(regime: Regime, terms: Terms) -> Self {
         Self::with(
             regime,
+            terms,
             vec![
+                Box::new(s1::OneLeader::default()),
+                Box::new(s1b::OwnEpoch),
+                Box::new(s2::OneVote::default()),
+                Box::new(s3::OneLog::default()),
+                Box::new(s4::Majority::default()),
+                Box::new(s5::Members::default()),
+                Box::new(s6::Copies::default()),
+                Box::new(s7::Watermark),
                 Box::new(s8::Bounds),
                 Box::new(s9::WrittenOnce::default()),
                 Box::new(s10::Recovery::default()),
-                Box::new(s14::Acknowledgements::new(durable)),
+                Box::new(s11::Sets),
+                Box::new(s14::Acknowledgements::default()),
                 Box::new(h1::NothingLost),
                 Box::new(h2::Agreement),
                 Box::new(h3::NothingUnsent),
                 Box::new(h4::Order),
                 Box::new(h5::NothingTwice::default()),
                 Box::new(h8::Retention),
+                Box::new(h9::Metadata),
+                Box::new(l1::Leaders),
+                Box::new(l2::Converged),
                 Box::new(l3::Resolution),
             ],
         )
     }
 
     /// These checkers alone.
-    pub fn with(regime: Regime, checkers: Vec<Box<dyn Checker>>) -> Self {
-        Self { regime, ghost: Ghost::default(), checkers }
+    pub fn with(regime: Regime, terms: Terms, checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self { regime, ghost: Ghost::new(terms), disks: BTreeMap::new(), checkers }
+    }
+
+    /// A broker, its machine and its disk. Others' events are not heard.
+    pub fn add_broker(&mut self, node: NodeId, broker: BrokerId, disk: SimDisk) {
+        self.ghost.add_machine(node, broker);
+        self.disks.insert(node, disk);
     }
 
     /// What nodes told so far.
@@ -206,22 +269,25 @@ impl Checkers {
         &self.ghost
     }
 
-    /// Takes in an event of a node, whose disk is given.
+    /// What keeps the cluster from being as it should some time after the last fault (L1, L2), if anything does.
+    pub fn unsettled(&self, now: Instant) -> Option<Violation> {
+        l1::unsettled(&self.ghost, now).or_else(|| l2::unsettled(&self.ghost))
+    }
+
+    /// Takes in an event of a node.
     ///
     /// # Errors
     /// The first violation.
-    pub fn hear(
-        &mut self,
-        node: NodeId,
-        now: Instant,
-        event: &Event,
-        disk: &SimDisk,
-    ) -> Result<(), Violation> {
+    pub fn hear(&mut self, node: NodeId, now: Instant, event: &Event) -> Result<(), Violation> {
+        let Some(disk) = self.disks.get(&node) else { return Ok(()) };
         if matches!(event, Event::Reached(_)) {
             return Ok(());
         }
         self.ghost.look_at(node, disk);
-        let seen = Seen { node, now, event, ghost: &self.ghost, disk };
+        if let Some(log) = self.ghost.reopens(node, event) {
+            self.checkers.iter_mut().for_each(|checker| checker.log_reopened(node, log));
+        }
+        let seen = Seen { node, now, event, ghost: &self.ghost, disk, disks: &self.disks };
         for checker in &mut self.checkers {
             checker.hear(&seen)?;
         }
@@ -232,11 +298,14 @@ impl Checkers {
         Ok(())
     }
 
-    /// A node's process ended: by itself, by a crash, or with its machine's power.
-    pub fn node_stopped(&mut self, node: NodeId, power_loss: bool) {
-        self.ghost.stopped(node);
+    /// A node's process ended, one way or another.
+    pub fn node_stopped(&mut self, node: NodeId, how: Stop) {
+        self.ghost.stopped(node, how);
         for checker in &mut self.checkers {
-            checker.node_stopped(node, power_loss);
+            checker.node_stopped(node, how);
+            if how == Stop::Wiped {
+                checker.node_wiped(node);
+            }
         }
     }
 
@@ -247,12 +316,9 @@ impl Checkers {
         self.ghost.started(node, wall_ahead_ms);
     }
 
-    /// A node's disk is replaced by an empty one.
-    pub fn node_wiped(&mut self, node: NodeId) {
-        self.ghost.wiped(node);
-        for checker in &mut self.checkers {
-            checker.node_wiped(node);
-        }
+    #[cfg(test)]
+    fn set_terms(&mut self, terms: Terms) {
+        self.ghost.set_terms(terms);
     }
 
     #[cfg(test)]
@@ -260,20 +326,15 @@ impl Checkers {
         self.ghost.forget_names();
     }
 
-    /// The run ended, and all is quiet. The disks are those of all brokers.
+    /// The run ended, and all is quiet.
     ///
     /// # Errors
     /// The first violation.
-    pub fn finish(
-        &mut self,
-        history: &History,
-        state: &FinalState,
-        disks: &[(NodeId, SimDisk)],
-    ) -> Result<(), Violation> {
-        for (node, disk) in disks {
+    pub fn finish(&mut self, history: &History, state: &FinalState) -> Result<(), Violation> {
+        for (node, disk) in &self.disks {
             self.ghost.look_at(*node, disk);
         }
-        let end = End::new(history, state, &self.ghost, self.regime);
+        let end = End::new(history, state, &self.ghost, &self.disks, self.regime);
         self.checkers.iter_mut().try_for_each(|checker| checker.finish(&end))
     }
 }
@@ -285,16 +346,29 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
         ("S2", "a member of the quorum votes once per term, and the terms of its votes never fall"),
         ("S3", "all members apply the same committed log without a gap, and each new leader has all of it"),
         ("S4", "a committed entry of the quorum is on the disks of a majority, and no member gives it up"),
+        ("S5", "every member of the in-sync or eligible set holds all that is committed"),
+        ("S6", "two replicas agree below the smaller of their high watermarks"),
+        ("S7", "the high watermark moves with enough in-sync replicas alone, and waits for pending ones too"),
         ("S8", "log start <= high watermark <= end; neither they nor the synced end fall while a node runs"),
         ("S9", "a log's offset is written once per epoch, epochs never fall, appends are contiguous"),
         ("S10", "after a restart a log has at least what its last sync covered, and reads as it was written"),
+        (
+            "S11",
+            "in-sync and eligible sets are replicas, disjoint, and without those who have to catch up first",
+        ),
         ("S14", "an acknowledgement by all in-sync replicas is below the high watermark and on their disks"),
-        ("H1", "every acknowledged record is at its offset, unless something that was allowed removed it"),
+        (
+            "H1",
+            "every acknowledged record is at its offset on every replica, unless something allowed removed it",
+        ),
         ("H2", "all acknowledgements and reads of an offset agree"),
         ("H3", "nothing is read that was not sent, or whose send failed for certain"),
         ("H4", "a producer's order is the offset order, and a consumer neither skips nor goes back"),
         ("H5", "what an idempotent producer sent stands in the log once"),
         ("H8", "nothing younger than its retention disappears, and offset lookups equal a linear scan"),
+        ("H9", "operations on metadata and reads of it are linearizable"),
+        ("L1", "when faults are over there is one stable controller, and partitions have leaders"),
+        ("L2", "when faults are over all replicas are in sync and hold the same"),
         ("L3", "every operation ends, and when faults are over new records are taken"),
     ]
 }

@@ -1,4 +1,5 @@
 //! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended.
+//! Where a truncation was cut short it may end there as well.
 //!
 //! The fold of the log's durable files is made at every restart, and at some syncs. Source: durability.md (S10);
 //! KAFKA-10101 (a recovery point beyond what was synced). What recovery makes of indexes, epochs and producers is
@@ -41,7 +42,7 @@ impl Checker for Recovery {
                     Ok(())
                 }
             }
-            Event::Truncated { log, end } => {
+            Event::Truncated { log, end } | Event::Restarted { log, start: end } => {
                 self.proved(seen, log, end);
                 Ok(())
             }
@@ -58,8 +59,12 @@ impl Checker for Recovery {
             Event::Recovered { log, start, end, proven, .. } => {
                 let ever = self.ever_synced.get(&(seen.node, log)).copied().unwrap_or_default();
                 let checked = if seen.is_honest() {
-                    rules::recovered(seen.replica().synced, ever, (end, proven))
-                        .and_then(|()| fold(seen, log, start, end))
+                    let synced = seen.replica().synced;
+                    let cutting = seen.replica().cutting;
+                    let least = cutting.map_or(synced, |to| to.min(synced));
+                    // One that was to begin anew elsewhere may have done so.
+                    let ever = if cutting.is_some() && start == end { ever.max(end) } else { ever };
+                    rules::recovered(least, ever, (end, proven)).and_then(|()| fold(seen, log, start, end))
                 } else {
                     Ok(())
                 };
@@ -73,6 +78,10 @@ impl Checker for Recovery {
 
     fn node_wiped(&mut self, node: NodeId) {
         self.ever_synced.retain(|(at, _), _| *at != node);
+    }
+
+    fn log_reopened(&mut self, node: NodeId, log: LogId) {
+        self.ever_synced.remove(&(node, log));
     }
 }
 
@@ -144,6 +153,30 @@ mod tests {
         stage().crash().recovered(0, 5, 5).finds("S10", "ends at 5 after a restart, and was synced up to 10");
         stage().truncated(5).crash().recovered(0, 5, 5).passes();
         stage().crash().lie().recovered(0, 5, 5).passes();
+    }
+
+    #[test]
+    fn a_truncation_that_was_cut_short_may_leave_either_end() {
+        stage().truncating(5).crash().recovered(0, 5, 5).passes();
+        stage().truncating(5).crash().recovered(0, 10, 10).passes();
+        let text = "ends at 0 after a restart, and was synced up to 5";
+        stage().truncating(5).crash().recovered(0, 0, 0).finds("S10", text);
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_elsewhere_may_do_so_before_or_after_a_crash() {
+        stage().truncating(0).restarted(50).crash().recovered(50, 50, 50).passes();
+        stage().truncating(0).crash().recovered(50, 50, 50).passes();
+        stage().truncating(0).crash().recovered(0, 10, 10).passes();
+        let text = "ends at 0 after a restart, and was synced up to 50";
+        stage().truncating(0).restarted(50).crash().recovered(0, 0, 0).finds("S10", text);
+    }
+
+    #[test]
+    fn a_log_that_was_taken_away_and_given_back_begins_anew() {
+        let mut stage = stage();
+        stage.partition(1, 2, &[1], &[1], &[]).partition(1, 3, &[1, 0], &[1], &[]);
+        stage.crash().recovered(0, 0, 0).passes();
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! S14: when a client is told that all in-sync replicas have its batch, the batch lies below the high watermark and is
-//! durable on the disk.
+//! S14: when a client is told that all in-sync replicas have its batch, the batch lies below the high watermark, the
+//! in-sync set is large enough, and the batch is durable on all of it: on disk, or in page caches where that is the
+//! promise.
 //!
-//! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disk's durable image, from
-//! where the last look ended. Source: durability.md (S14); NATS 7564 (an answer before the sync), and the study of
-//! failed syncs at ATC 2020.
+//! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disks' durable images, from
+//! where the last look ended. A page cache that went with its machine is not asked. Source: durability.md (S14);
+//! NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
 
 use super::rules::check;
-use super::{Checker, Replica, Seen, durable};
+use super::{Checker, Replica, Seen, Stop, durable};
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
@@ -17,26 +18,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Acknowledgements {
-    /// Whether a success promises the disk, or the page cache alone.
-    durable: bool,
     scans: BTreeMap<(NodeId, LogId), Scan>,
 }
 
-impl Acknowledgements {
-    /// A checker for successes that promise the disk (or else the page cache alone).
-    pub fn new(durable: bool) -> Self {
-        Self { durable, scans: BTreeMap::new() }
-    }
+/// A batch that was acknowledged, perhaps among others.
+#[derive(Clone, Copy)]
+struct Told {
+    log: LogId,
+    base: Offset,
+    last: Offset,
+}
 
-    fn acknowledged(
-        &mut self,
-        seen: &Seen<'_>,
-        log: LogId,
-        base: Offset,
-        last: Offset,
-    ) -> Result<(), Violation> {
+impl Acknowledgements {
+    fn acknowledged(&mut self, seen: &Seen<'_>, told: Told) -> Result<(), Violation> {
+        let Told { log, base, last } = told;
         let replica = seen.replica();
         if seen.ghost.deleted(log.topic).is_some() || base < replica.start || !seen.is_honest() {
             return Ok(());
@@ -52,42 +49,118 @@ impl Acknowledgements {
         check(whole, "S14", || {
             format!("a client was told that offsets {base} to {last} are safe; no such batch was appended")
         })?;
-        if !self.durable {
-            return Ok(());
-        }
-        let scan = self.scans.entry((seen.node, log)).or_default();
-        check(scan.covers(seen.disk, replica, log, base, last), "S14", || {
+        self.holds(seen, seen.node, told, "")?;
+        let Some(set) = &replica.in_sync else { return Ok(()) };
+        let least = seen.ghost.min_insync(log);
+        check(set.committed.len() >= least, "S14", || {
             format!(
-                "a client was told that offsets {base} to {last} are safe; a power loss now would lose them"
+                "a client was told that offsets {base} to {last} are safe with {} in-sync replicas, and {least} are \
+                 needed",
+                set.committed.len()
+            )
+        })?;
+        for &member in &set.committed {
+            let node = seen.ghost.node_of(member).filter(|&node| node != seen.node);
+            let replaced =
+                node.and_then(|node| seen.ghost.machine(node)).is_none_or(|machine| machine.wipes > 0);
+            if let Some(node) = node.filter(|&node| !replaced && seen.ghost.is_honest_at(node)) {
+                self.holds(seen, node, told, &format!(" of broker {member}, which is in sync,"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A node holds the batch as the leader does.
+    fn holds(&mut self, seen: &Seen<'_>, node: NodeId, told: Told, whose: &str) -> Result<(), Violation> {
+        let Told { log, base, last } = told;
+        let (leader, empty) = (seen.replica(), Replica::default());
+        let copy = seen.ghost.replica(node, log).unwrap_or(&empty);
+        // What its own retention removed it does not have to hold.
+        let from = base.max(copy.start);
+        if seen.ghost.terms().durable {
+            let Some(disk) = seen.disks.get(&node) else { return Ok(()) };
+            let scan = self.scans.entry((node, log)).or_default();
+            let held = from > last || scan.covers(disk, leader, log, from, last);
+            return check(held, "S14", || {
+                format!(
+                    "a client was told that offsets {base} to {last} are safe; a power loss{whose} now would lose them"
+                )
+            });
+        }
+        let same = leader.batches.range(from..=last).all(|(at, batch)| {
+            copy.batches
+                .get(at)
+                .is_some_and(|held| (held.epoch, held.checksum) == (batch.epoch, batch.checksum))
+        });
+        // A process that is down has told nothing of what it still has.
+        check(same || copy.end.is_none(), "S14", || {
+            format!(
+                "a client was told that offsets {base} to {last} are safe; the page cache{whose} does not have them"
             )
         })
     }
-}
 
-impl Acknowledgements {
-    /// A change of the metadata was carried out, and carries the same promise: changes follow each other, so it is the
-    /// newest batch of their log.
+    /// A change of the metadata was carried out, and carries the same promise: the entry that says so is on the
+    /// disks of a majority of the voters. A broker that tells of no quorum is one by itself, and makes one change
+    /// at a time.
     fn changed(&self, seen: &Seen<'_>) -> Result<(), Violation> {
-        let log = seen.ghost.replica(seen.node, METADATA_LOG).filter(|_| self.durable && seen.is_honest());
-        let Some((&base, batch)) = log.and_then(|log| log.batches.last_key_value()) else { return Ok(()) };
-        let last = batch.last;
-        check(durable::holds(seen.disk, METADATA_LOG, base, last, batch.checksum), "S14", || {
-            format!(
-                "a topic came or went; a power loss now would lose offsets {base} to {last} of the metadata, which say so"
-            )
-        })
+        if !seen.ghost.terms().durable || !seen.ghost.is_honest() {
+            return Ok(());
+        }
+        let log = seen.ghost.replica(seen.node, METADATA_LOG);
+        let Some(index) = seen.ghost.quorum().applied(seen.node) else {
+            let Some((&base, batch)) = log.and_then(|log| log.batches.last_key_value()) else {
+                return Ok(());
+            };
+            let last = batch.last;
+            return check(durable::holds(seen.disk, METADATA_LOG, base, last, batch.checksum), "S14", || {
+                format!(
+                    "a topic came or went; a power loss now would lose offsets {base} to {last} of the metadata, which \
+                     say so"
+                )
+            });
+        };
+        // One that was brought up to date by a snapshot has no such entry.
+        let base = Offset(i64::try_from(index).unwrap_or(i64::MAX));
+        let Some(batch) = log.and_then(|log| log.batches.get(&base)) else { return Ok(()) };
+        for voters in &seen.ghost.quorum().voters {
+            let holders = voters.iter().filter(|&&voter| {
+                let Some(node) = seen.ghost.node_of(voter) else { return false };
+                // A snapshot may stand for it.
+                let purged = seen.ghost.replica(node, METADATA_LOG).is_some_and(|copy| copy.start > base);
+                // Each voter writes it down with a time of its own.
+                let own = seen.ghost.replica(node, METADATA_LOG).and_then(|copy| copy.batches.get(&base));
+                let own = own.filter(|own| own.epoch == batch.epoch).zip(seen.disks.get(&node));
+                purged
+                    || own.is_some_and(|(own, disk)| {
+                        durable::holds(disk, METADATA_LOG, base, own.last, own.checksum)
+                    })
+            });
+            let (count, all) = (holders.count(), voters.len());
+            check(count * 2 > all || seen.ghost.was_wiped(METADATA_LOG, base), "S14", || {
+                format!(
+                    "a topic came or went by entry {index} of the metadata; it is on the disks of {count} of {all} voters"
+                )
+            })?;
+        }
+        Ok(())
     }
 }
 
 impl Checker for Acknowledgements {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         let checked = match *seen.event {
-            Event::Acknowledged { log, base, last, acks: -1 } => self.acknowledged(seen, log, base, last),
+            Event::Acknowledged { log, base, last, acks: -1 } => {
+                self.acknowledged(seen, Told { log, base, last })
+            }
             Event::TopicCreated { .. } | Event::TopicDeleted { .. } => self.changed(seen),
             Event::Synced { end, .. } => check(!seen.replica().poisoned, "S14", || {
                 format!("a log that had failed reports itself synced up to {end}")
             }),
-            Event::Truncated { log, .. } | Event::Recovered { log, .. } => {
+            Event::Truncating { log, .. }
+            | Event::Truncated { log, .. }
+            | Event::Restarted { log, .. }
+            | Event::Recovered { log, .. } => {
                 self.scans.remove(&(seen.node, log));
                 Ok(())
             }
@@ -96,8 +169,12 @@ impl Checker for Acknowledgements {
         checked.map_err(|violation| seen.place(violation))
     }
 
-    fn node_stopped(&mut self, node: NodeId, _power_loss: bool) {
+    fn node_stopped(&mut self, node: NodeId, _how: Stop) {
         self.scans.retain(|(at, _), _| *at != node);
+    }
+
+    fn log_reopened(&mut self, node: NodeId, log: LogId) {
+        self.scans.remove(&(node, log));
     }
 }
 

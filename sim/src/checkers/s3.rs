@@ -6,7 +6,7 @@
 
 use super::members::Members;
 use super::rules::check;
-use super::{Checker, Seen};
+use super::{Checker, Seen, Stop};
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 
@@ -92,7 +92,7 @@ impl Checker for OneLog {
         self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 
-    fn node_stopped(&mut self, node: NodeId, _power_loss: bool) {
+    fn node_stopped(&mut self, node: NodeId, _how: Stop) {
         self.stopped(node);
     }
 

@@ -1,12 +1,12 @@
 //! S4: when an entry is committed, a majority of each set of voters in force has had it on disk; and no member gives
-//! up a committed entry that it has.
+//! up a committed entry that the majority needs it for.
 //!
 //! Source: the Raft paper, section 5.3 (an entry is committed once a majority stores it), with "stores" read as
 //! synced: KAFKA-10533 and NATS 7567 acknowledged before that.
 
-use super::members::{Members, broker_of};
+use super::members::Members;
 use super::rules::check;
-use super::{Checker, Seen};
+use super::{Checker, Seen, Stop};
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 use highwater_types::BrokerId;
@@ -37,26 +37,33 @@ impl Majority {
     }
 
     fn commits(&self, index: u64, entry: (u64, u32)) -> Result<(), Violation> {
-        let holds = |broker: &BrokerId| {
-            let node = usize::try_from(broker.0 - 1).map(NodeId);
-            node.is_ok_and(|node| broker_of(node) == *broker && self.members.has_held(node, index, entry))
-        };
-        let majority =
-            |set: &Vec<BrokerId>| set.iter().filter(|broker| holds(broker)).count() > set.len() / 2;
-        let enough = self.members.voters_at(index).any(|sets| sets.iter().all(majority));
-        check(enough, "S4", || {
-            let voters: Vec<_> = self.members.voters_at(index).collect();
+        check(self.is_on_majority(index, entry, None), "S4", || {
+            let voters: Vec<_> = self.members.voters_at(index, entry).collect();
             format!("entry {index} {entry:x?} is committed, and no majority of {voters:?} has it on disk")
         })
     }
 
+    /// Whether a majority of each set of voters has had an entry on disk, this member aside.
+    fn is_on_majority(&self, index: u64, entry: (u64, u32), without: Option<NodeId>) -> bool {
+        let holds = |broker: &BrokerId| {
+            let node = usize::try_from(broker.0 - 1).map(NodeId);
+            node.is_ok_and(|node| Some(node) != without && self.members.has_held(node, index, entry))
+        };
+        let majority =
+            |set: &Vec<BrokerId>| set.iter().filter(|broker| holds(broker)).count() > set.len() / 2;
+        self.members.voters_at(index, entry).any(|sets| sets.iter().all(majority))
+    }
+
+    /// A member whose log differs further on gives up what a snapshot is about to bring it: then others have it.
     fn truncates(&self, node: NodeId, from: u64) -> Result<(), Violation> {
         let Some(member) = self.members.member(node) else { return Ok(()) };
-        let lost = member.entries.range(from..member.synced.max(from)).find(|&(index, entry)| {
-            Some(*index) > member.covered && self.members.committed.get(index) == Some(entry)
+        let lost = member.entries.range(from..member.synced.max(from)).find(|&(&index, &entry)| {
+            Some(index) > member.covered
+                && self.members.committed.get(&index) == Some(&entry)
+                && !self.is_on_majority(index, entry, Some(node))
         });
         check(lost.is_none(), "S4", || {
-            format!("node {} gives up from {from} on, and with that the committed entry {lost:x?}", node.0)
+            format!("node {} gives up from {from} on, and with that the committed entry {lost:?}", node.0)
         })
     }
 
@@ -76,7 +83,7 @@ impl Checker for Majority {
         self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 
-    fn node_stopped(&mut self, node: NodeId, _power_loss: bool) {
+    fn node_stopped(&mut self, node: NodeId, _how: Stop) {
         self.stopped(node);
     }
 

@@ -1,10 +1,13 @@
 //! S8: log start <= high watermark <= end; a high watermark never falls within its epoch, log start and synced end
 //! never fall while a node runs, truncation aside.
 //!
+//! A replica that has not told a high watermark since it started, or follows, may have its log start moved up to the
+//! largest one that any replica told. One that begins anew may do so anywhere.
+//!
 //! Source: the promise in durability.md (S8); Kafka's KAFKA-5634 (retention beyond the high watermark) broke it.
 
 use super::rules::{self, check};
-use super::{Checker, Seen, clock};
+use super::{Checker, Role, Seen, clock};
 use crate::executor::Violation;
 use highwater_env::Event;
 use highwater_types::Offset;
@@ -33,7 +36,7 @@ fn watermark(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
     let replica = seen.replica();
     let end = replica.end.unwrap_or(to);
     check(to <= end, "S8", || format!("the high watermark moved to {to}, beyond the log's end {end}"))?;
-    let before = replica.high_watermark.unwrap_or_default();
+    let before = replica.floor.unwrap_or_default();
     check(to >= before, "S8", || format!("the high watermark fell from {before} to {to}"))?;
     let start = replica.start;
     check(to >= start, "S8", || format!("the high watermark moved to {to}, below the log start {start}"))
@@ -42,13 +45,21 @@ fn watermark(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
 fn start_moved(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
     let replica = seen.replica();
     rules::start_moved(replica.start, to)?;
+    let committed =
+        seen.log().and_then(|log| seen.ghost.committed(log)).map_or(Offset::ZERO, |known| known.end);
     let end = replica.end.unwrap_or(to);
     check(to <= end, "S8", || format!("the log start moved to {to}, beyond the log's end {end}"))?;
     // The brokers' own logs have no watermark that they would tell of.
     if !seen.is_topic() {
         return Ok(());
     }
-    let bound = replica.high_watermark.unwrap_or_default();
+    let replicated = seen.log().is_some_and(|log| seen.ghost.is_replicated(log));
+    let bound = match replica.floor {
+        None if replicated => committed,
+        // What a follower knows of its leader's may be late.
+        Some(_) if matches!(replica.role, Some(Role::Follower { .. })) => committed,
+        known => known.unwrap_or_default(),
+    };
     check(to <= bound, "S8", || {
         format!(
             "the log start moved to {to}, beyond the high watermark {bound}: records went that nobody could read yet"
@@ -60,7 +71,8 @@ fn recovered(seen: &Seen<'_>, start: Offset, end: Offset) -> Result<(), Violatio
     check(start <= end, "S8", || format!("the log starts at {start} and ends at {end}"))?;
     let replica = seen.replica();
     // A log start is durable before it is told.
-    check(!seen.is_honest() || start >= replica.start, "S8", || {
+    let anew = replica.cutting.is_some() && start == end;
+    check(!seen.is_honest() || anew || start >= replica.start, "S8", || {
         let told = replica.removals.last().map(|removal| clock(removal.at)).unwrap_or_default();
         format!(
             "the log starts at {start} after a restart; records before {} were gone at {told}",
@@ -119,6 +131,37 @@ mod tests {
         let mut own = Stage::new(Bounds);
         own.internal().append(0, 9).log_start(5).passes();
         own.log_start(11).finds("S8", "beyond the log's end 10");
+    }
+
+    #[test]
+    fn another_role_may_begin_with_a_lower_watermark() {
+        let mut stage = Stage::new(Bounds);
+        stage.partition(0, 1, &[0, 1], &[0, 1], &[]).leads(1).append(0, 9).watermark(10);
+        stage.follows(2).watermark(8).leads(3).watermark(9).passes();
+        stage.watermark(8).finds("S8", "the high watermark fell from 9 to 8");
+        let mut stage = Stage::new(Bounds);
+        stage.partition(0, 1, &[0, 1], &[0, 1], &[]).leads(1).append(0, 9).watermark(10);
+        stage.crash().recovered(0, 10, 10).follows(2).watermark(3).passes();
+    }
+
+    #[test]
+    fn a_follower_may_begin_anew_where_its_leader_begins() {
+        let mut stage = Stage::new(Bounds);
+        stage.partition(0, 1, &[0, 1], &[0, 1], &[]).leads(1).append(0, 9).append(10, 19).watermark(20);
+        stage
+            .log_start(15)
+            .on(1)
+            .follows(1)
+            .append(0, 4)
+            .watermark(5)
+            .truncating(0)
+            .restarted(15)
+            .append(15, 19);
+        stage.watermark(20).log_start(18).passes();
+        stage.on(0).log_start(21).finds("S8", "beyond the log's end 20");
+        let mut stage = Stage::new(Bounds);
+        stage.partition(0, 1, &[0, 1], &[0, 1], &[]).on(1).follows(1).append(0, 9).log_start(5);
+        stage.finds("S8", "beyond the high watermark 0");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// A topic that is there before the applications start.
+    /// A topic that is there before the applications start, with three replicas if there are as many brokers.
     pub fn topic(self, name: &str, partitions: u32) -> Self {
         self.topic_with(name, partitions, &[])
     }
@@ -89,6 +89,9 @@ impl ClusterBuilder {
     pub fn build(mut self, seed: u64) -> Cluster {
         if let Some(events) = std::env::var(TRACE).ok().and_then(|text| text.trim().parse().ok()) {
             self.trace = Some(events);
+        }
+        for topic in &mut self.topics {
+            topic.replicas = self.spec.brokers.min(3);
         }
         Cluster::new(self, seed)
     }

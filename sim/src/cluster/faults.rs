@@ -84,12 +84,10 @@ impl Faults {
     }
 
     /// The faults of the cluster, as a scenario has them.
-    pub(super) fn random(&self, brokers: u32) -> RandomFaults {
+    pub(super) fn random(&self, cluster: &ClusterSpec) -> RandomFaults {
         let mut intervals = self.cluster.clone();
-        if brokers == 1 {
-            // It would be another plain power cut.
-            intervals.remove(&FaultKind::PowerCutOfAll);
-        }
+        // Some take several nodes: with one, a power cut of all would be another plain power cut.
+        intervals.retain(|kind, _| cluster.nodes() >= kind.least_nodes());
         RandomFaults { swarm: true, intervals, link_delays: self.delays, disk_delays: self.delays }
     }
 
@@ -136,6 +134,7 @@ fn can_hit_application(kind: FaultKind) -> bool {
         FaultKind::Crash
             | FaultKind::PowerCut
             | FaultKind::PowerCutInRecovery
+            | FaultKind::CrashThenPowerCut
             | FaultKind::Pause
             | FaultKind::Wipe
             | FaultKind::ClockJump

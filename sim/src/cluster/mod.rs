@@ -63,7 +63,6 @@ pub use seeds::seeds;
 use crate::executor::{SimEnv, Simulation};
 use crate::world;
 use applications::Program;
-use highwater_types::BrokerId;
 use rig::{Check, Rig};
 use std::future::Future;
 use std::sync::Arc;
@@ -91,8 +90,12 @@ impl Cluster {
 
     /// Where applications find the brokers: what `ClientConfig::new` wants.
     pub fn bootstrap(&self) -> Vec<String> {
-        let brokers = i32::try_from(self.settings.spec.brokers).unwrap_or(i32::MAX);
-        (1..=brokers).map(|number| format!("{}:{}", world::host(BrokerId(number)), world::PORT)).collect()
+        let spec = &self.settings.spec;
+        let brokers = usize::try_from(spec.brokers).unwrap_or(usize::MAX);
+        world::ids(spec)
+            .take(brokers)
+            .map(|id| format!("{}:{}", world::host(id, spec), world::PORT))
+            .collect()
     }
 
     /// Adds an application: a machine of that name, with a disk of its own, and the program that it runs.

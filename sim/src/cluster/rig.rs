@@ -5,11 +5,9 @@ use super::failure::CHECK;
 use super::{ClusterBuilder, Faults, Healed, Report};
 use crate::checkers::{self, Checkers};
 use crate::executor::{Simulation, Violation};
-use crate::history::{Op, Outcome};
 use crate::world::{self, Director, Machine, Nodes, Shared};
 use highwater_env::Env;
 use highwater_faults::{Expect, Plan, Regime, Scenario, WorkloadSpec};
-use highwater_types::BrokerId;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,7 +41,7 @@ impl<'a> Rig<'a> {
         programs: Vec<(String, Program)>,
         duration: Duration,
     ) -> Result<Self, String> {
-        world::config(BrokerId(1), &settings.spec)?;
+        world::ids(&settings.spec).try_for_each(|id| world::config(id, &settings.spec).map(drop))?;
         for (place, (name, _)) in programs.iter().enumerate() {
             if programs[..place].iter().any(|(other, _)| other == name) {
                 return Err(format!("there are two applications called {name}"));
@@ -52,7 +50,7 @@ impl<'a> Rig<'a> {
         let regime = settings.faults.regime();
         let scenario = scenario(&settings, programs.len(), duration);
         let spec = settings.spec;
-        let nodes = Nodes::new(simulation, spec.brokers, move |id| {
+        let nodes = Nodes::new(simulation, &scenario.cluster, move |id| {
             world::config(id, &spec).expect("the configuration was taken before")
         });
         let applications = Applications::new(simulation, &nodes, programs);
@@ -61,15 +59,17 @@ impl<'a> Rig<'a> {
             settings.topics,
             nodes.bootstrap(),
             regime == Regime::Unlimited,
+            scenario.cluster.nodes() == 1,
         );
         // Not among the clients: no fault hits it.
         let tester = Machine { env: simulation.node("check"), shared };
-        let disks: Vec<_> = nodes.brokers().into_iter().map(|node| (node, simulation.disk(node))).collect();
-        let checkers = Arc::new(Mutex::new(Checkers::all(match regime {
+        let terms = world::terms(&scenario.cluster, &scenario.topics, &scenario.workload.churn);
+        let regime_of = match regime {
             Regime::WithinBudget => checkers::Regime::WithinBudget,
             Regime::Unlimited => checkers::Regime::Unlimited,
-        })));
-        world::listen(simulation, &nodes, &checkers, &disks);
+        };
+        let checkers = Arc::new(Mutex::new(Checkers::all(regime_of, terms)));
+        world::listen(simulation, &nodes, &checkers);
         let plan = plan(simulation, &settings.faults, &scenario, applications.machines().len());
         nodes.set_repair_after(plan.repair_after);
         let director = Director::new(simulation, &nodes, &scenario, plan);
@@ -85,14 +85,21 @@ impl<'a> Rig<'a> {
 
     async fn phases(&self, check: Option<Check>) {
         let simulation = self.simulation;
-        for node in self.nodes.brokers() {
+        for node in self.nodes.all() {
             self.nodes.start(simulation, node);
+        }
+        if self.nodes.all().len() > 1 && !self.wait(UP_WITHIN, || self.nodes.all_well()).await {
+            return self.violate("L3", format!("a node does not serve {UP_WITHIN:?} after the first start"));
         }
         self.tester.work("create-topics", world::create_all(self.tester.clone()));
         if !self.wait(UP_WITHIN, || self.tester.shared.busy() == 0).await {
             return self.violate("L3", format!("the topics are not there after {UP_WITHIN:?}"));
         }
-        if let Some(why) = self.refused_topic() {
+        if self.nodes.all().len() > 1 {
+            let operator = world::look_after(self.tester.clone(), self.nodes.clone());
+            self.tester.env.spawn("operator", operator).detach();
+        }
+        if let Some(why) = self.tester.shared.refused_topic() {
             return self.violate("set-up", why);
         }
         self.applications.start_all(simulation);
@@ -128,16 +135,6 @@ impl<'a> Rig<'a> {
             let text = format!("the check has not ended {:?} after everything healed", self.check_within);
             self.violate(CHECK, text);
         }
-    }
-
-    /// Why a topic was not made.
-    fn refused_topic(&self) -> Option<String> {
-        self.tester.shared.history().entries().iter().find_map(|entry| match &entry.op {
-            Op::CreateTopic { topic, answer: Outcome::Failed(why) | Outcome::Unknown(why), .. } => {
-                Some(format!("topic {topic} is not made: {why}"))
-            }
-            _ => None,
-        })
     }
 
     /// Waits until something is so; false if it is not in time.
@@ -189,7 +186,7 @@ fn scenario(settings: &ClusterBuilder, applications: usize, duration: Duration) 
         topics: settings.topics.clone(),
         workload: WorkloadSpec { producers, consumers: 0, admins: 0, ..WorkloadSpec::default() },
         script: Vec::new(),
-        random: settings.faults.random(settings.spec.brokers),
+        random: settings.faults.random(&settings.spec),
         expect: Expect::default(),
     }
 }

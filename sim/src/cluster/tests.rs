@@ -64,7 +64,8 @@ fn a_process_that_dies_takes_its_tasks_along_and_leaves_its_disk() {
     });
     test.check(move |healed: Healed| async move {
         healed.disk("parent").open(Path::new("/unsynced"), OpenMode::Read).await.unwrap();
-        assert_eq!(living.load(Ordering::Relaxed), 1, "children of processes that died live on");
+        // The last one may not have come up again yet.
+        assert!(living.load(Ordering::Relaxed) <= 1, "children of processes that died live on");
     });
     let report = test.run(SECOND * 30).unwrap();
     assert!(report.starts["parent"] > 3, "{report}");

@@ -3,6 +3,7 @@
 //! The checkers are those of the durability promise that concern one disk: S8, S9, S10 and S14 on events, H1 to H5 and
 //! H8 on what is read back after every recovery.
 
+mod changes;
 mod checks;
 pub mod exhaustive;
 mod ghost;

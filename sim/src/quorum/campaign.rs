@@ -115,7 +115,8 @@ impl fmt::Display for Summary {
         let hash = self.hashes.values().fold(0_u64, |all, hash| all.rotate_left(7) ^ hash);
         writeln!(
             f,
-            "{} seeds, {} of them twice; {} failed, {} diverged; {:.0} simulated seconds, {} commands acknowledged, {} reads; hash of all {hash:016x}",
+            "{} seeds, {} of them twice; {} failed, {} diverged; {:.0} simulated seconds, {} commands acknowledged, \
+             {} reads; hash of all {hash:016x}",
             self.seeds,
             self.repeated,
             self.failed.len(),

@@ -295,22 +295,26 @@ impl<'a> Director<'a> {
         })
     }
 
+    /// Whether one node leads, of those that know the latest term.
     fn has_leader(&self) -> bool {
         let running = lock(&self.shared.running);
         let leads = |(node, running): (&NodeId, &node::Running)| {
             let leadership = running.quorum.as_ref()?.leadership();
-            (leadership.leader == Some(broker_of(*node))).then_some(leadership.term)
+            Some((leadership.term, leadership.leader == Some(broker_of(*node))))
         };
-        running.iter().filter_map(leads).count() == 1
+        let known: Vec<(u64, bool)> = running.iter().filter_map(leads).collect();
+        let latest = known.iter().map(|(term, _)| *term).max();
+        known.iter().filter(|(term, leads)| *leads && Some(*term) == latest).count() == 1
     }
 
     /// The members that have not applied an entry.
     fn behind(&self, goal: u64) -> Vec<NodeId> {
         let running = lock(&self.shared.running);
-        let leader = running.iter().find_map(|(node, running)| {
+        let leader = running.iter().filter_map(|(node, running)| {
             let quorum = running.quorum.as_ref()?;
             (quorum.leadership().leader == Some(broker_of(*node))).then(|| quorum.status())
         });
+        let leader = leader.max_by_key(|status| status.term);
         let Some(status) = leader else { return self.nodes.clone() };
         let members: BTreeSet<_> = status.voters.iter().flatten().chain(&status.learners).copied().collect();
         let has = |node: &NodeId| {

@@ -156,6 +156,8 @@ pub async fn run(env: SimEnv, shared: Shared) {
                 return;
             }
             Err(Exit::Failed) => {
+                // It begins anew, as another process would.
+                lock(&shared.checks).stopped(node);
                 attempts += 1;
                 if attempts > OPEN_ATTEMPTS {
                     env.violate(Violation::new("L1", format!("node {} cannot be opened", node.0)));
@@ -256,7 +258,8 @@ async fn live(env: SimEnv, shared: Shared, store: Store<SimEnv>, quorum: Quorum<
 /// Makes the quorum, once, when all its voters have disks.
 async fn bootstrap(env: SimEnv, shared: Shared, quorum: Quorum<SimEnv>) {
     loop {
-        if quorum.is_bootstrapped() {
+        // A node that lost its disk knows of none either, and must not make another one.
+        if quorum.is_bootstrapped() || !lock(&shared.checks).members.committed.is_empty() {
             return;
         }
         match shared.first_voters() {

@@ -1,7 +1,7 @@
 //! The machines of clients, and what they write down of all they see.
 
 use crate::executor::SimEnv;
-use crate::history::{History, Op};
+use crate::history::{History, Op, Outcome};
 use highwater_client::{Client, ClientConfig, ClientError};
 use highwater_env::{Env, Purpose, Rng, sleep};
 use highwater_faults::{TopicSpec, WorkloadSpec};
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     bootstrap: Vec<String>,
     /// Damage may be met: what a client is given then is no violation by itself.
     pub tolerant: bool,
+    /// There is one node, so that no answer about metadata is late.
+    pub alone: bool,
     over: AtomicBool,
     busy: AtomicUsize,
     operations: AtomicU64,
@@ -39,6 +41,7 @@ impl Shared {
         topics: Vec<TopicSpec>,
         bootstrap: Vec<String>,
         tolerant: bool,
+        alone: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             history: Mutex::default(),
@@ -46,6 +49,7 @@ impl Shared {
             topics,
             bootstrap,
             tolerant,
+            alone,
             over: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             operations: AtomicU64::new(0),
@@ -61,6 +65,24 @@ impl Shared {
     /// Tells everybody to begin nothing more.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// How many replicas a topic of a client's own has.
+    pub(crate) fn replicas(&self) -> u32 {
+        u32::try_from(self.bootstrap.len().min(3)).unwrap_or(1)
+    }
+
+    /// Why one of the first topics was not made.
+    pub(crate) fn refused_topic(&self) -> Option<String> {
+        self.history().entries().iter().find_map(|entry| match &entry.op {
+            Op::CreateTopic { topic, answer: Outcome::Failed(why) | Outcome::Unknown(why), .. } => {
+                Some(format!("topic {topic} is not made: {why}"))
+            }
+            Op::CreateTopic { topic, answer: Outcome::Open, .. } => {
+                Some(format!("topic {topic} is not made in time"))
+            }
+            _ => None,
+        })
     }
 
     /// How many tasks of clients have something left to do.

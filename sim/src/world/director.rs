@@ -3,6 +3,7 @@
 //! Each fault is a future of its own that does something, waits and undoes it. All of them run within the future of
 //! [`Director::run`]; when that ends they end where they stand, and [`Director::heal`] makes everything right.
 
+mod budget;
 mod clocks;
 mod disks;
 mod links;
@@ -12,7 +13,9 @@ mod watch;
 use super::nodes::Nodes;
 use crate::executor::{DiskPace, NodeId, Simulation};
 use highwater_env::Rng;
-use highwater_faults::{Action, Layer, Machine, Plan, Role, Scenario, ScriptedFault, Trigger};
+use highwater_faults::{
+    Action, ClusterSpec, Layer, Machine, Others, Plan, Regime, Role, Scenario, ScriptedFault, Trigger,
+};
 use links::{Ends, Links};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -31,6 +34,8 @@ pub struct Director {
     plan: Plan,
     script: Vec<ScriptedFault>,
     duration: Duration,
+    regime: Regime,
+    cluster: ClusterSpec,
     watch: Arc<Watch>,
     state: Mutex<State>,
 }
@@ -68,6 +73,8 @@ impl Director {
             plan,
             script: scenario.script.clone(),
             duration: scenario.duration,
+            regime: scenario.regime,
+            cluster: scenario.cluster.clone(),
             watch,
             state: Mutex::new(state),
         }
@@ -129,15 +136,16 @@ impl Director {
         due.into()
     }
 
-    /// All machines that faults hit: brokers first.
+    /// All machines that faults hit: brokers first, then controllers, then clients.
     fn machines(&self) -> Vec<NodeId> {
-        self.nodes.brokers().into_iter().chain(self.nodes.clients()).collect()
+        self.nodes.all().into_iter().chain(self.nodes.clients()).collect()
     }
 
     /// The machine of that number.
     fn machine(&self, machine: Machine) -> Option<NodeId> {
         let (machines, number) = match machine {
             Machine::Broker(number) => (self.nodes.brokers(), number),
+            Machine::Controller(number) => (self.nodes.controllers(), number),
             Machine::Client(number) => (self.nodes.clients(), number),
         };
         machines.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
@@ -148,11 +156,12 @@ impl Director {
         if let Some(name) = self.nodes.client_name(node) {
             return name;
         }
-        let place = |nodes: Vec<NodeId>| nodes.iter().position(|&other| other == node).map(|place| place + 1);
-        match (place(self.nodes.brokers()), place(self.nodes.clients())) {
-            (Some(number), _) => format!("broker {number}"),
-            (None, Some(number)) => format!("client {number}"),
-            (None, None) => format!("node {}", node.0),
+        if let Some(name) = self.nodes.name(node) {
+            return name;
+        }
+        match self.nodes.clients().iter().position(|&other| other == node) {
+            Some(place) => format!("client {}", place + 1),
+            None => format!("node {}", node.0),
         }
     }
 
@@ -161,13 +170,30 @@ impl Director {
         let brokers = self.nodes.brokers();
         let one = match role {
             Role::EveryBroker => return brokers,
+            Role::EveryNode => return self.nodes.all(),
+            Role::Nodes(set) => {
+                let nodes = self.nodes.all().into_iter().enumerate();
+                return nodes.filter(|(place, _)| set >> place & 1 == 1).map(|(_, node)| node).collect();
+            }
             Role::Link(one, other) => {
                 return [*one, *other].into_iter().filter_map(|machine| self.machine(machine)).collect();
             }
             Role::Leader(partition) => {
                 self.nodes.leader(&partition.topic, partition.partition).or(at).or(brokers.first().copied())
             }
+            Role::Follower(partition) => {
+                let followers = self.nodes.followers(&partition.topic, partition.partition);
+                match at.filter(|at| followers.contains(at)) {
+                    Some(at) => Some(at),
+                    None => {
+                        let place = self.lock().below(followers.len() as u64);
+                        followers.get(place as usize).copied()
+                    }
+                }
+            }
+            Role::ActiveController => self.nodes.controller().or(at),
             Role::Broker(number) => self.machine(Machine::Broker(*number)),
+            Role::Controller(number) => self.machine(Machine::Controller(*number)),
             Role::Client(number) => self.machine(Machine::Client(*number)),
             Role::AnyBroker => at.or_else(|| {
                 let place = self.lock().below(brokers.len() as u64);
@@ -185,7 +211,7 @@ impl Director {
             Layer::Disk => self.act_on_disk(simulation, what, targets).await,
             Layer::Link => {
                 let whole = !matches!(role, Role::Link(..));
-                self.act_on_links(simulation, what, &Ends { nodes: targets, whole }).await;
+                self.act_on_links(simulation, what, &Ends { nodes: targets, whole, from: Others::All }).await;
             }
             Layer::Clock => self.act_on_clock(simulation, what, targets).await,
         }
@@ -203,7 +229,7 @@ impl Director {
         simulation.set_disk_pace(DiskPace::default());
         self.lock().links.heal(simulation, &machines);
         machines.iter().for_each(|&node| clocks::heal(simulation, &self.nodes, node));
-        for node in self.nodes.brokers() {
+        for node in self.nodes.all() {
             disks::heal(&simulation.disk(node));
             self.nodes.start(simulation, node);
         }
@@ -219,7 +245,7 @@ impl Director {
     /// How often each fault happened, those of the disks among them.
     pub fn faults(&self, simulation: &Simulation) -> BTreeMap<&'static str, u64> {
         let mut faults = self.lock().counts.clone();
-        for node in self.nodes.brokers() {
+        for node in self.nodes.all() {
             for (name, count) in simulation.disk(node).counts() {
                 *faults.entry(name).or_default() += count;
             }
@@ -232,7 +258,7 @@ impl Director {
     pub fn hit_unsynced(&self, simulation: &Simulation) -> bool {
         let sick =
             |node: &NodeId| simulation.disk(*node).counts().keys().any(|name| disks::harms_unsynced(name));
-        self.lock().hit_unsynced || self.nodes.brokers().iter().any(sick)
+        self.lock().hit_unsynced || self.nodes.all().iter().any(sick)
     }
 
     fn count(&self, fault: &'static str) {

@@ -12,22 +12,23 @@ mod clients;
 mod director;
 mod final_read;
 mod nodes;
+mod operator;
 mod outcome;
 mod phases;
 mod workload;
 
 pub use director::Director;
-pub use nodes::{End, Nodes, Tally};
+pub use nodes::{Nodes, Tally};
 pub use outcome::{Options, Outcome};
 
 pub(crate) use clients::{Machine, Shared};
-pub(crate) use nodes::{PORT, config, host};
+pub(crate) use nodes::{PORT, config, host, ids, terms};
+pub(crate) use operator::look_after;
 pub(crate) use phases::beside;
 pub(crate) use workload::create_all;
 
-use crate::checkers::{Checkers, Regime};
-use crate::disk::SimDisk;
-use crate::executor::{Failure, NodeId, Simulation};
+use crate::checkers::{Checkers, Regime, Stop};
+use crate::executor::{Failure, Simulation};
 use crate::history;
 use crate::history::{FinalState, Op};
 use highwater_faults::Scenario;
@@ -49,7 +50,6 @@ pub(crate) struct World<'a> {
     /// The machine of whoever looks after everything is over.
     pub verifier: Machine,
     pub checkers: Arc<Mutex<Checkers>>,
-    pub disks: Vec<(NodeId, SimDisk)>,
     pub director: Director,
 }
 
@@ -62,9 +62,9 @@ fn regime(scenario: &Scenario) -> Regime {
 
 impl<'a> World<'a> {
     fn new(simulation: &'a Simulation, scenario: &'a Scenario) -> Result<Self, String> {
-        nodes::config(highwater_types::BrokerId(1), &scenario.cluster)?;
+        nodes::ids(&scenario.cluster).try_for_each(|id| nodes::config(id, &scenario.cluster).map(drop))?;
         let cluster = scenario.cluster.clone();
-        let nodes = Nodes::new(simulation, cluster.brokers, move |id| {
+        let nodes = Nodes::new(simulation, &scenario.cluster, move |id| {
             nodes::config(id, &cluster).expect("the configuration was taken before")
         });
         let shared = Shared::new(
@@ -72,6 +72,7 @@ impl<'a> World<'a> {
             scenario.topics.clone(),
             nodes.bootstrap(),
             regime(scenario) == Regime::Unlimited,
+            scenario.cluster.nodes() == 1,
         );
         let machine =
             |name: &str| Machine { env: nodes.add_client(simulation, name), shared: Arc::clone(&shared) };
@@ -79,20 +80,20 @@ impl<'a> World<'a> {
         let machines = machines.collect();
         // Not among the clients: no fault hits it.
         let verifier = Machine { env: simulation.node("verifier"), shared: Arc::clone(&shared) };
-        let disks: Vec<_> = nodes.brokers().into_iter().map(|node| (node, simulation.disk(node))).collect();
-        let checkers = Arc::new(Mutex::new(Checkers::all(regime(scenario))));
-        listen(simulation, &nodes, &checkers, &disks);
+        let terms = nodes::terms(&scenario.cluster, &scenario.topics, &scenario.workload.churn);
+        let checkers = Arc::new(Mutex::new(Checkers::all(regime(scenario), terms)));
+        listen(simulation, &nodes, &checkers);
         // After the nodes, who know then who leads at the event that a fault waits for.
         let plan = highwater_faults::draw(scenario, &mut simulation.rng(PLAN));
         nodes.set_repair_after(plan.repair_after);
         let director = Director::new(simulation, &nodes, scenario, plan);
-        Ok(Self { scenario, simulation, nodes, shared, machines, verifier, checkers, disks, director })
+        Ok(Self { scenario, simulation, nodes, shared, machines, verifier, checkers, director })
     }
 
     /// Holds the final state against everything before.
     fn finish(&self, state: &FinalState) -> Result<(), Failure> {
         let history = self.shared.history();
-        lock(&self.checkers).finish(&history, state, &self.disks).map_err(Failure::Violation)
+        lock(&self.checkers).finish(&history, state).map_err(Failure::Violation)
     }
 
     fn summary(&self) -> Summary {
@@ -113,30 +114,21 @@ impl<'a> World<'a> {
 }
 
 /// Lets nodes and checkers hear of everything.
-pub(crate) fn listen(
-    simulation: &Simulation,
-    nodes: &Nodes,
-    checkers: &Arc<Mutex<Checkers>>,
-    disks: &[(NodeId, SimDisk)],
-) {
-    let (all, hearing, disks) = (nodes.clone(), Arc::clone(checkers), disks.to_vec());
+pub(crate) fn listen(simulation: &Simulation, nodes: &Nodes, checkers: &Arc<Mutex<Checkers>>) {
+    for node in nodes.all() {
+        if let Some(id) = nodes.id(node) {
+            lock(checkers).add_broker(node, id, simulation.disk(node));
+        }
+    }
+    let (all, hearing) = (nodes.clone(), Arc::clone(checkers));
     simulation.observe(Box::new(move |node, now: Instant, event| {
         all.hear(node, now, event);
-        match disks.iter().find(|(known, _)| *known == node) {
-            Some((_, disk)) => lock(&hearing).hear(node, now, event, disk),
-            None => Ok(()),
-        }
+        lock(&hearing).hear(node, now, event)
     }));
     let told = Arc::clone(checkers);
     nodes.on_start(move |node, ahead_ms| lock(&told).node_started(node, ahead_ms));
     let checkers = Arc::clone(checkers);
-    nodes.on_end(move |node, how| {
-        let mut checkers = lock(&checkers);
-        checkers.node_stopped(node, how == End::Power);
-        if how == End::Wiped {
-            checkers.node_wiped(node);
-        }
-    });
+    nodes.on_end(move |node, how: Stop| lock(&checkers).node_stopped(node, how));
 }
 
 fn lock(checkers: &Mutex<Checkers>) -> std::sync::MutexGuard<'_, Checkers> {

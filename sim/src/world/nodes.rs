@@ -1,25 +1,32 @@
-//! The nodes of a run: brokers with disks, which crash and come back, and the machines of their clients.
+//! The nodes of a run: brokers and controllers with disks, which crash and come back, and the machines of their
+//! clients.
 //!
-//! A broker runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
+//! A node runs in a task of its machine, as a process would: it starts, serves until it is told to stop or its
 //! machine dies, and leaves word of how that ended. [`Nodes::supervise`] is what stands around such a process in
 //! production: an init system that starts it again when its start failed, and an operator who restarts it a while
 //! after one of its logs failed, since such a log comes back in no other way.
 
+mod settings;
+mod told;
+
+pub(crate) use settings::{PORT, config, host, ids, terms};
+
+use crate::checkers::Stop;
 use crate::disk::PowerRates;
 use crate::executor::{NodeId, SimEnv, Simulation};
-use highwater_broker::{BrokerConfig, Node};
+use highwater_broker::{BrokerConfig, Node, StartError};
 use highwater_env::{Env, Event};
 use highwater_faults::ClusterSpec;
-use highwater_log::Durability;
 use highwater_types::{BrokerId, Instant, TopicId};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use told::Told;
 
-/// The port of every broker; its host name is `broker-N`.
-pub(crate) const PORT: u16 = 9092;
 /// Where every broker keeps its data.
 pub(crate) const DATA_DIR: &str = "/data";
 /// How often the supervisor looks.
@@ -39,28 +46,24 @@ enum Process {
     Stopping,
     /// It ended by itself: it did not start.
     Failed,
-    /// It ended because it was asked to.
-    Ended,
+    /// It ended because it was asked to, in order or not.
+    Ended {
+        /// Whether in order.
+        clean: bool,
+    },
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// By itself or by a crash: the page cache stays.
-    Process,
-    /// With its machine's power.
-    Power,
-    /// With its disk.
-    Wiped,
-}
-
-type OnEnd = Box<dyn FnMut(NodeId, End) + Send>;
+type OnEnd = Box<dyn FnMut(NodeId, Stop) + Send>;
 type OnStart = Box<dyn FnMut(NodeId, i64) + Send>;
 type OnClientStart = Arc<dyn Fn(&Simulation, NodeId) + Send + Sync>;
 
-/// A broker.
+/// A broker, or a controller alone.
 struct Broker {
     id: BrokerId,
+    /// Its name for reports, such as "broker 1".
+    name: String,
+    /// Where clients find it, if it is a broker.
+    address: Option<String>,
     process: Process,
     /// Which process it is: word of an older one counts for nothing.
     run: u64,
@@ -69,6 +72,10 @@ struct Broker {
     stop: Option<oneshot::Sender<()>>,
     /// When the supervisor starts it, if it is down by then.
     start_at: Option<Duration>,
+    /// It votes in the quorum, or did so before its disk was replaced.
+    votes: bool,
+    /// Its disk was replaced, and nobody has let it into the quorum again.
+    replaced: bool,
     /// When a log failed.
     poisoned_at: Option<Duration>,
     /// By how many milliseconds the machine's wall clock was ahead when the process opened its disk, at most.
@@ -96,7 +103,7 @@ struct Inner {
     /// What reports call clients that have a name of their own.
     client_names: BTreeMap<NodeId, String>,
     config: Box<dyn Fn(BrokerId) -> BrokerConfig + Send>,
-    topics: BTreeMap<String, TopicId>,
+    told: Told,
     tally: Tally,
     /// How long it takes an operator to restart a node one of whose logs has failed.
     repair_after: Duration,
@@ -109,38 +116,22 @@ struct Inner {
 #[derive(Clone)]
 pub struct Nodes(Arc<Mutex<Inner>>);
 
-/// The configuration of a broker.
-pub(crate) fn config(id: BrokerId, cluster: &ClusterSpec) -> Result<BrokerConfig, String> {
-    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
-    let mut config = BrokerConfig::new(id, DATA_DIR, address);
-    config.listeners[0].advertised_host = Some(host(id));
-    config.durability = match cluster.durability.as_str() {
-        "sync" => Durability::Sync,
-        "replicated" => Durability::Replicated,
-        other => return Err(format!("{other:?} is no durability: sync or replicated is expected")),
-    };
-    for (name, value) in &cluster.settings {
-        config.settings.set(name, value.clone()).map_err(|error| error.to_string())?;
-    }
-    Ok(config)
-}
-
-/// The host name of a broker.
-pub(crate) fn host(id: BrokerId) -> String {
-    format!("broker-{id}")
-}
-
 impl Nodes {
-    /// Makes the machines of so many brokers. None runs yet.
+    /// Makes the machines of a cluster. No node runs yet.
     pub fn new(
         simulation: &Simulation,
-        brokers: u32,
+        cluster: &ClusterSpec,
         config: impl Fn(BrokerId) -> BrokerConfig + Send + 'static,
     ) -> Self {
-        let brokers = (1..=brokers).map(|number| {
-            let id = BrokerId(i32::try_from(number).unwrap_or(i32::MAX));
+        let brokers = ids(cluster).map(|id| {
+            let host = host(id, cluster);
+            let is_broker = settings::is_broker(id, cluster);
             let broker = Broker {
                 id,
+                name: host.replace('-', " "),
+                address: is_broker.then(|| format!("{host}:{PORT}")),
+                votes: cluster.nodes() > 1 && (cluster.controllers == 0 || !is_broker),
+                replaced: false,
                 process: Process::Gone,
                 run: 0,
                 wanted: false,
@@ -150,14 +141,14 @@ impl Nodes {
                 wall_ahead_ms: 0,
                 steady_ahead_ms: 0,
             };
-            (simulation.node(&host(id)).node(), broker)
+            (simulation.node(&host).node(), broker)
         });
         let inner = Inner {
             brokers: brokers.collect(),
             clients: Vec::new(),
             client_names: BTreeMap::new(),
             config: Box::new(config),
-            topics: BTreeMap::new(),
+            told: Told::default(),
             tally: Tally::default(),
             repair_after: Duration::from_secs(2),
             on_end: Box::new(|_, _| {}),
@@ -172,7 +163,7 @@ impl Nodes {
     }
 
     /// Says who is told of the end of each process.
-    pub fn on_end(&self, told: impl FnMut(NodeId, End) + Send + 'static) {
+    pub fn on_end(&self, told: impl FnMut(NodeId, Stop) + Send + 'static) {
         self.lock().on_end = Box::new(told);
     }
 
@@ -211,9 +202,33 @@ impl Nodes {
         self.lock().client_names.get(&node).cloned()
     }
 
+    /// The machines of all nodes: brokers first, and then those that are controllers alone.
+    pub fn all(&self) -> Vec<NodeId> {
+        self.lock().brokers.keys().copied().collect()
+    }
+
     /// The brokers' machines.
     pub fn brokers(&self) -> Vec<NodeId> {
-        self.lock().brokers.keys().copied().collect()
+        let inner = self.lock();
+        let brokers = inner.brokers.iter().filter(|(_, broker)| broker.address.is_some());
+        brokers.map(|(&node, _)| node).collect()
+    }
+
+    /// The machines of those that are controllers alone.
+    pub fn controllers(&self) -> Vec<NodeId> {
+        let inner = self.lock();
+        let controllers = inner.brokers.iter().filter(|(_, broker)| broker.address.is_none());
+        controllers.map(|(&node, _)| node).collect()
+    }
+
+    /// What reports call a node.
+    pub fn name(&self, node: NodeId) -> Option<String> {
+        self.lock().brokers.get(&node).map(|broker| broker.name.clone())
+    }
+
+    /// Which broker is on a machine.
+    pub fn id(&self, node: NodeId) -> Option<BrokerId> {
+        self.lock().brokers.get(&node).map(|broker| broker.id)
     }
 
     /// The clients' machines.
@@ -223,7 +238,7 @@ impl Nodes {
 
     /// Where clients find the brokers.
     pub fn bootstrap(&self) -> Vec<String> {
-        self.lock().brokers.values().map(|broker| format!("{}:{PORT}", host(broker.id))).collect()
+        self.lock().brokers.values().filter_map(|broker| broker.address.clone()).collect()
     }
 
     /// Whether the broker serves.
@@ -242,31 +257,68 @@ impl Nodes {
         self.lock().tally
     }
 
-    /// Who leads a partition; with one broker it is that one.
-    pub fn leader(&self, topic: &str, _partition: i32) -> Option<NodeId> {
+    /// The voters whose disks were replaced, and that nobody has let in again.
+    pub(crate) fn replaced_voters(&self) -> Vec<BrokerId> {
         let inner = self.lock();
-        inner.topics.get(topic)?;
-        inner.brokers.keys().next().copied()
+        inner.brokers.values().filter(|broker| broker.replaced).map(|broker| broker.id).collect()
+    }
+
+    /// A voter whose disk was replaced votes again.
+    pub(crate) fn voter_is_back(&self, id: BrokerId) {
+        let mut inner = self.lock();
+        inner
+            .brokers
+            .values_mut()
+            .filter(|broker| broker.id == id)
+            .for_each(|broker| broker.replaced = false);
+    }
+
+    /// Whether every node serves, every partition is led and every replica is in sync.
+    pub fn is_whole(&self) -> bool {
+        self.all_well() && self.replaced_voters().is_empty() && self.lock().told.is_whole()
+    }
+
+    fn node_of(inner: &Inner, id: BrokerId) -> Option<NodeId> {
+        inner.brokers.iter().find(|(_, broker)| broker.id == id).map(|(&node, _)| node)
+    }
+
+    /// Who leads a partition; with one broker it is that one.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
+        let inner = self.lock();
+        inner.told.topic(topic)?;
+        match inner.told.partition(topic, partition) {
+            Some(known) => Self::node_of(&inner, known.leader?),
+            None if inner.brokers.len() == 1 => inner.brokers.keys().next().copied(),
+            None => None,
+        }
+    }
+
+    /// The replicas of a partition that do not lead it.
+    pub fn followers(&self, topic: &str, partition: i32) -> Vec<NodeId> {
+        let inner = self.lock();
+        let Some(known) = inner.told.partition(topic, partition) else { return Vec::new() };
+        let others = known.replicas.iter().filter(|&&replica| Some(replica) != known.leader);
+        others.filter_map(|&replica| Self::node_of(&inner, replica)).collect()
+    }
+
+    /// The active controller; with one node it is that one.
+    pub fn controller(&self) -> Option<NodeId> {
+        let inner = self.lock();
+        let alone = inner.brokers.keys().next().copied().filter(|_| inner.brokers.len() == 1);
+        inner.told.controller().or(alone)
     }
 
     /// The id of a topic that was created.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
-        self.lock().topics.get(topic).copied()
+        self.lock().told.topic(topic)
     }
 
     /// Takes in an event of a node.
     pub(crate) fn hear(&self, node: NodeId, now: Instant, event: &Event) {
-        match event {
-            Event::TopicCreated { topic, name } => {
-                self.lock().topics.insert(name.clone(), *topic);
-            }
-            Event::TopicDeleted { topic } => self.lock().topics.retain(|_, id| id != topic),
-            Event::Poisoned { .. } => {
-                if let Some(broker) = self.lock().brokers.get_mut(&node) {
-                    broker.poisoned_at.get_or_insert(Duration::from_nanos(now.0));
-                }
-            }
-            _ => {}
+        let mut inner = self.lock();
+        inner.told.hear(node, event);
+        if let (Event::Poisoned { .. }, Some(broker)) = (event, inner.brokers.get_mut(&node)) {
+            broker.poisoned_at.get_or_insert(Duration::from_nanos(now.0));
         }
     }
 
@@ -320,23 +372,26 @@ impl Nodes {
     /// The broker's process dies. Nobody starts it again but [`Nodes::start`].
     pub fn crash(&self, simulation: &Simulation, node: NodeId) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Process, false);
+        self.end(node, Stop::Crash, false);
         simulation.crash(node);
     }
 
     /// The broker's machine loses power. Nobody starts it again but [`Nodes::start`].
     pub fn power_loss(&self, simulation: &Simulation, node: NodeId, rates: PowerRates) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Power, false);
+        self.end(node, Stop::Power, false);
         simulation.power_loss(node, rates);
     }
 
     /// The broker's process dies, and its disk is replaced by an empty one.
     pub fn wipe(&self, simulation: &Simulation, node: NodeId) {
         self.count_unsynced(simulation, node);
-        self.end(node, End::Wiped, false);
+        self.end(node, Stop::Wiped, false);
         simulation.crash(node);
         simulation.disk(node).wipe();
+        if let Some(broker) = self.lock().brokers.get_mut(&node) {
+            broker.replaced = broker.votes;
+        }
     }
 
     /// Stops the broker as an operator does, and waits until its process has ended in whatever way.
@@ -371,7 +426,7 @@ impl Nodes {
         self.lock().tally.hit_unsynced += u64::from(pending);
     }
 
-    fn end(&self, node: NodeId, how: End, wanted: bool) {
+    fn end(&self, node: NodeId, how: Stop, wanted: bool) {
         let mut inner = self.lock();
         let Some(broker) = inner.brokers.get_mut(&node) else { return };
         broker.wanted = wanted;
@@ -384,12 +439,17 @@ impl Nodes {
 
     /// What is left of a process that has ended goes with it, as the operating system has it.
     fn bury(&self, simulation: &Simulation, node: NodeId) -> Option<Duration> {
-        let (wanted, pause) = match self.lock().brokers.get(&node) {
-            Some(broker) if broker.process == Process::Failed => (broker.wanted, RESTART_PAUSE),
-            Some(broker) if broker.process == Process::Ended => (broker.wanted, Duration::ZERO),
+        let (how, wanted, pause) = match self.lock().brokers.get(&node)? {
+            Broker { process: Process::Failed, wanted, .. } => (Stop::Crash, *wanted, RESTART_PAUSE),
+            Broker { process: Process::Ended { clean: true }, wanted, .. } => {
+                (Stop::Clean, *wanted, Duration::ZERO)
+            }
+            Broker { process: Process::Ended { clean: false }, wanted, .. } => {
+                (Stop::Crash, *wanted, Duration::ZERO)
+            }
             _ => return None,
         };
-        self.end(node, End::Process, wanted);
+        self.end(node, how, wanted);
         simulation.crash(node);
         Some(pause)
     }
@@ -411,7 +471,7 @@ impl Nodes {
     /// Starts again what ended without being asked to, and restarts what has a failed log. Never ends.
     pub async fn supervise(&self, simulation: &Simulation) {
         loop {
-            for node in self.brokers() {
+            for node in self.all() {
                 self.look_after(simulation, node);
             }
             simulation.sleep(ROUND).await;
@@ -424,7 +484,7 @@ impl Nodes {
         let repair_after = inner.repair_after;
         let Some(broker) = inner.brokers.get_mut(&node) else { return };
         match broker.process {
-            Process::Failed | Process::Ended => {
+            Process::Failed | Process::Ended { .. } => {
                 drop(inner);
                 if let Some(pause) = self.bury(simulation, node)
                     && let Some(broker) = self.lock().brokers.get_mut(&node)
@@ -469,18 +529,54 @@ async fn serve(
     config: BrokerConfig,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let broker = match Node::start(env.clone(), config).await {
-        Ok(broker) => broker,
-        Err(error) => {
-            env.note(&format!("node {} does not start: {error}", node.0));
-            return nodes.tell(node, run, Process::Failed);
-        }
+    let failed = |error: StartError| {
+        env.note(&format!("node {} does not start: {error}", node.0));
+        nodes.tell(node, run, Process::Failed);
     };
-    nodes.tell(node, run, Process::Up);
-    // The sender goes away only with the process.
-    let _ = (&mut stopped).await;
-    if let Err(error) = broker.shutdown().await {
+    let broker = match Node::launch(env.clone(), config).await {
+        Ok(broker) => broker,
+        Err(error) => return failed(error),
+    };
+    // A node of a cluster that lacks a majority waits for it, and can be stopped meanwhile.
+    let ready = {
+        let mut ready = pin!(broker.ready());
+        poll_fn(|cx| match Pin::new(&mut stopped).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => ready.as_mut().poll(cx).map(Some),
+        })
+        .await
+    };
+    match ready {
+        Some(Ok(())) => {
+            nodes.tell(node, run, Process::Up);
+            // The sender goes away only with the process.
+            let why = {
+                let mut failed = pin!(broker.failed());
+                poll_fn(|cx| match Pin::new(&mut stopped).poll(cx) {
+                    Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending => failed.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            if let Some(why) = why {
+                env.note(&format!("node {} ends: {why}", node.0));
+                if let Err(error) = broker.shutdown().await {
+                    env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+                }
+                return nodes.tell(node, run, Process::Failed);
+            }
+        }
+        Some(Err(error)) => {
+            if let Err(error) = broker.shutdown().await {
+                env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+            }
+            return failed(error);
+        }
+        None => {}
+    }
+    let stopped = broker.shutdown().await;
+    if let Err(error) = &stopped {
         env.note(&format!("node {} does not stop cleanly: {error}", node.0));
     }
-    nodes.tell(node, run, Process::Ended);
+    nodes.tell(node, run, Process::Ended { clean: stopped.is_ok() });
 }

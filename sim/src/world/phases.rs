@@ -6,6 +6,7 @@ use super::workload;
 use crate::checkers::Regime;
 use crate::executor::Violation;
 use crate::history::FinalState;
+use highwater_env::Env;
 use highwater_types::{Instant, PartitionIndex};
 use highwater_wire::Str;
 use std::future::{Future, poll_fn};
@@ -43,15 +44,28 @@ pub(crate) async fn beside<T>(main: impl Future<Output = T>, other: impl Future)
 
 async fn phases(world: &World<'_>) -> FinalState {
     let simulation = world.simulation;
-    for node in world.nodes.brokers() {
+    for node in world.nodes.all() {
         world.nodes.start(simulation, node);
+    }
+    if world.scenario.cluster.nodes() > 1 && !wait(world, UP_WITHIN, || world.nodes.all_well()).await {
+        violate(world, format!("a node does not serve {UP_WITHIN:?} after the first start"));
+        return FinalState::default();
     }
     world.verifier.work("create-topics", workload::create_all(world.verifier.clone()));
     wait(world, SETTLED_WITHIN, || world.shared.busy() == 0).await;
+    if world.scenario.cluster.nodes() > 1 {
+        let operator = super::operator::look_after(world.verifier.clone(), world.nodes.clone());
+        world.verifier.env.spawn("operator", operator).detach();
+    }
+    if let Some(why) = world.shared.refused_topic() {
+        violate(world, format!("before any fault, {why}"));
+        return FinalState::default();
+    }
     workload::start(&world.machines);
     world.director.run(simulation).await;
     world.director.heal(simulation);
-    let up = wait(world, UP_WITHIN, || world.nodes.all_well()).await;
+    let well = || world.nodes.all_well() && world.nodes.replaced_voters().is_empty();
+    let up = wait(world, UP_WITHIN, well).await;
     if !up && is_strict(world) {
         violate(world, format!("a broker does not serve {UP_WITHIN:?} after faults ended"));
         return FinalState::default();
@@ -63,12 +77,34 @@ async fn phases(world: &World<'_>) -> FinalState {
         violate(world, text);
         return FinalState::default();
     }
+    if is_strict(world) && !settles(world).await {
+        return FinalState::default();
+    }
     if !up {
         // After damage that may be all that a broker can do: it refuses, and so tells of the loss.
         simulation.note("a broker refuses to serve what is damaged");
         return unreadable(world, "its broker does not start");
     }
-    look(world).await
+    let state = look(world).await;
+    // What was written to see whether it is taken has to arrive everywhere as well.
+    if is_strict(world) {
+        settles(world).await;
+    }
+    state
+}
+
+/// Waits until the cluster is as it should be when nothing is wrong; false if it is not in time (L1, L2).
+async fn settles(world: &World<'_>) -> bool {
+    let now = || Instant(u64::try_from(world.simulation.now().as_nanos()).unwrap_or(u64::MAX));
+    let unsettled = || super::lock(&world.checkers).unsettled(now());
+    if wait(world, SETTLED_WITHIN, || unsettled().is_none()).await {
+        return true;
+    }
+    if let Some(Violation { property, message }) = unsettled() {
+        let text = format!("{message}; so it is {SETTLED_WITHIN:?} after faults ended");
+        world.simulation.violate(Violation::new(property, text));
+    }
+    false
 }
 
 /// Waits until something is so; false if it is not in time.

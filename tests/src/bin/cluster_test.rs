@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use highwater_tests::cluster::rounds::{PRODUCERS, READER, verify};
+use highwater_tests::cluster::rounds::{Fault, PRODUCERS, READER, verify};
 use highwater_tests::cluster::{ClusterTest, lab};
 use highwater_tests::{install, workspace};
 use std::path::PathBuf;
@@ -27,6 +27,9 @@ struct Options {
     /// How many nodes the cluster has.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: u8,
+    /// A fault to draw from; all that are possible if none is named.
+    #[arg(long = "fault", value_enum)]
+    faults: Vec<Fault>,
     /// The nodes' binary; built if not given.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -51,7 +54,8 @@ fn run() -> Result<ExitCode> {
         Some(seed) => seed,
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
-    let test = ClusterTest { rounds: options.rounds, nodes: options.nodes, seed };
+    let test =
+        ClusterTest { rounds: options.rounds, nodes: options.nodes, faults: options.faults.clone(), seed };
     let binary = workspace::binary(options.binary.as_deref())?;
     if lab::is_entered() {
         return test_here(&test, &binary).map(|()| ExitCode::SUCCESS);
@@ -66,9 +70,14 @@ fn run() -> Result<ExitCode> {
         return test_here(&test, &binary).map(|()| ExitCode::SUCCESS);
     }
     let binary = binary.to_str().context("a path that is text")?;
-    let options = [("--rounds", test.rounds.to_string()), ("--nodes", test.nodes.to_string())];
-    let options = options.into_iter().chain([("--seed", seed.to_string()), ("--binary", binary.to_owned())]);
-    let arguments: Vec<String> = options.flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Whatever was chosen here must not be chosen anew.
+    if options.binary.is_none() {
+        arguments.extend(["--binary".to_owned(), binary.to_owned()]);
+    }
+    if options.seed.is_none() {
+        arguments.extend(["--seed".to_owned(), seed.to_string()]);
+    }
     let status = lab::enter(&arguments)?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -36,8 +36,8 @@ const ASK: Duration = Duration::from_millis(100);
 const CALM_MS: u64 = 500;
 
 /// What is done to the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fault {
     /// A node is killed and started again.
     Kill,
     /// A node stands still and goes on.
@@ -75,6 +75,8 @@ pub struct ClusterTest {
     pub rounds: u32,
     /// How many nodes.
     pub nodes: u8,
+    /// The faults to draw from; all that are possible if none is named.
+    pub faults: Vec<Fault>,
     /// Draws the faults and their moments.
     pub seed: u64,
 }
@@ -151,8 +153,9 @@ impl Trial<'_> {
         let mut deck = Vec::new();
         for round in 1..=self.test.rounds {
             let fault = self.draw(&mut deck);
-            self.round(round, fault, factor, &mut streams)
-                .with_context(|| format!("round {round}: {fault}"))?;
+            let place = self.rng.random_range(0..self.nodes.len());
+            let what = format!("round {round}: node {} {fault}", place + 1);
+            self.round(&what, (fault, place), factor, &mut streams).context(what)?;
         }
 
         let ledgers = streams::stop(&mut streams)?;
@@ -165,6 +168,9 @@ impl Trial<'_> {
     /// The next fault: each in turn, in an order that is drawn anew each time round.
     fn draw(&mut self, deck: &mut Vec<Fault>) -> Fault {
         if deck.is_empty() {
+            deck.extend(&self.test.faults);
+        }
+        if deck.is_empty() {
             deck.extend([Fault::Kill, Fault::Pause, Fault::Restart, Fault::KillAll]);
             if self.lab.is_some() && self.nodes.len() > 1 {
                 deck.extend([Fault::Isolate, Fault::Mute, Fault::Deafen]);
@@ -176,16 +182,22 @@ impl Trial<'_> {
         deck.pop().unwrap_or(Fault::Kill)
     }
 
-    fn round(&mut self, round: u32, fault: Fault, factor: usize, streams: &mut [Stream]) -> Result<()> {
+    fn round(
+        &mut self,
+        what: &str,
+        (fault, place): (Fault, usize),
+        factor: usize,
+        streams: &mut [Stream],
+    ) -> Result<()> {
         let started = Instant::now();
-        let place = self.rng.random_range(0..self.nodes.len());
         let lasts = Duration::from_millis(self.rng.random_range(FAULT_MS));
         let before = streams::lengths(streams)?;
         self.begin(fault, place)?;
         // The others must do without it for as long as it is missing.
         let goes_on = fault != Fault::KillAll && self.nodes.len() > 2;
         let went_on = if goes_on {
-            streams::await_progress(streams, &before).context("while one node was missing")?;
+            streams::await_progress(streams, &before)
+                .with_context(|| format!("while one node was missing\n{}", self.what_nodes_say()))?;
             format!("producers went on after {} ms, ", started.elapsed().as_millis())
         } else {
             String::new()
@@ -196,12 +208,12 @@ impl Trial<'_> {
         let before = streams::lengths(streams)?;
         self.await_in_sync(factor)?;
         let in_sync = healed.elapsed();
-        streams::await_progress(streams, &before).context("after the fault")?;
+        streams::await_progress(streams, &before)
+            .with_context(|| format!("after the fault\n{}", self.what_nodes_say()))?;
         let all = healed.elapsed();
         thread::sleep(Duration::from_millis(self.rng.random_range(0..CALM_MS)));
         println!(
-            "round {round}: node {} {fault} for {} ms, {went_on}then in sync after {} ms, all producers after {} ms",
-            place + 1,
+            "{what} for {} ms, {went_on}then in sync after {} ms, all producers after {} ms",
             (healed - started).as_millis(),
             in_sync.as_millis(),
             all.as_millis()
@@ -274,6 +286,28 @@ impl Trial<'_> {
         let bootstrap = ["--bootstrap", &self.bootstrap, "--timeout-ms", "5000"];
         let printed = highwater(self.binary, &[arguments, &bootstrap].concat())?;
         serde_json::from_str(&printed).with_context(|| format!("what {arguments:?} printed: {printed:?}"))
+    }
+
+    /// Leaders and in-sync sets as each node alone tells them: the state of things when something is stuck.
+    fn what_nodes_say(&self) -> String {
+        let of = |node: &ClusterNode| {
+            let address = node.setup().kafka.to_string();
+            let arguments = ["topic", "describe", TOPIC, "--bootstrap", &address, "--timeout-ms", "3000"];
+            let told = highwater(self.binary, &arguments)
+                .and_then(|printed| Ok(serde_json::from_str::<Value>(&printed)?))
+                .map(|told| {
+                    let partitions = told["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+                    let word = |partition: &Value| {
+                        let [number, leader, epoch, in_sync, end] =
+                            ["partition", "leader", "leader_epoch", "in_sync", "end_offset"]
+                                .map(|key| partition[key].to_string());
+                        format!("{number}: leader {leader} epoch {epoch} in sync {in_sync} end {end}")
+                    };
+                    partitions.iter().map(word).collect::<Vec<_>>().join("; ")
+                });
+            format!("node {} says: {}\n", node.setup().id, told.unwrap_or_else(|error| format!("{error:#}")))
+        };
+        self.nodes.iter().map(of).collect()
     }
 
     fn read(&self, cache: &Path, dir: &Path) -> Result<Vec<Record>> {

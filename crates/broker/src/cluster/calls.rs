@@ -4,8 +4,8 @@ use super::lead::Sight;
 use super::{Cluster, CommitError};
 use crate::internal::message::{
     AlterOutcome, AlterPartitions, Altered as WireAltered, Ask, Failed, Feature, Forwarded, Heartbeat, Hello,
-    IsrChange as WireChange, Member, NotController, ProducerIdBlock as WireBlock, ProducerIds, Register,
-    Registered, Seen, Tell, uuid, uuid_bytes,
+    IsrChange as WireChange, LostLog, LostLogs, Member, NotController, ProducerIdBlock as WireBlock,
+    ProducerIds, Register, Registered, Seen, Tell, uuid, uuid_bytes,
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
@@ -93,6 +93,21 @@ impl<E: Env> Cluster<E> {
         }
     }
 
+    /// Tells the controller of logs that this broker has lost, so that it counts as complete in none of them.
+    pub(super) async fn report_lost_logs(&self, logs: &[LogId]) -> Result<(), CommitError> {
+        let lost =
+            |log: &LogId| LostLog { topic: uuid_bytes(Uuid(log.topic.0.0)), partition: log.partition.0 };
+        let ask = Ask::LostLogs(LostLogs {
+            node: self.0.node.0,
+            epoch: self.broker_epoch().0,
+            logs: logs.iter().map(lost).collect(),
+        });
+        match self.ask_or_serve(ask).await? {
+            Tell::Altered(_) => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Registers this broker; its incarnation's epoch.
     pub(super) async fn register(&self, register: Register) -> Result<BrokerEpoch, CommitError> {
         match self.ask_or_serve(Ask::Register(register)).await? {
@@ -174,6 +189,7 @@ impl<E: Env> Cluster<E> {
             Ask::Register(register) => self.serve_register(register).await,
             Ask::Heartbeat(heartbeat) => self.serve_heartbeat(heartbeat).await,
             Ask::AlterPartitions(alter) => self.serve_alter_partitions(alter).await,
+            Ask::LostLogs(lost) => self.serve_lost_logs(lost).await,
             Ask::ProducerIds(ids) => self.serve_producer_ids(BrokerId(ids.node)).await,
             Ask::Raft(_) | Ask::Forward(_) => Err(CommitError::Failed("a call for another place".to_owned())),
         };
@@ -253,6 +269,20 @@ impl<E: Env> Cluster<E> {
             })
             .await?;
         Ok(Tell::Altered(WireAltered { outcomes: answers.into_iter().map(outcome).collect() }))
+    }
+
+    async fn serve_lost_logs(&self, lost: LostLogs) -> Result<Tell, CommitError> {
+        let from = (BrokerId(lost.node), BrokerEpoch(lost.epoch));
+        let log = |lost: &LostLog| {
+            let topic =
+                uuid(&lost.topic).map(TopicId).ok_or_else(|| malformed("a topic id is not 16 bytes long"))?;
+            Ok::<_, CommitError>(LogId { topic, partition: PartitionIndex(lost.partition) })
+        };
+        let logs: Vec<LogId> = lost.logs.iter().map(log).collect::<Result<_, _>>()?;
+        let decide =
+            |Sight { view, controller, .. }: Sight<'_>| controller.lose_logs(view, from.0, from.1, &logs);
+        self.decide(decide).await?;
+        Ok(Tell::Altered(WireAltered::default()))
     }
 
     async fn serve_producer_ids(&self, node: BrokerId) -> Result<Tell, CommitError> {

@@ -79,7 +79,6 @@ impl<E: Env> Inner<E> {
             }
             Change::TopicDeleted(topic) => {
                 tracing::info!(topic = %topic.name(), id = %topic.id(), "topic deleted");
-                self.env.observe(&Event::TopicDeleted { topic: topic.id() });
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use highwater_metadata::configs::ConfigView;
 use highwater_metadata::controller::{self, Controller, Decision};
 use highwater_metadata::{Refusal, RefusalCode};
 use highwater_quorum::ProposeError;
-use highwater_types::{BrokerId, Instant};
+use highwater_types::{BrokerId, Instant, mutant};
 use std::time::Duration;
 
 /// How often the controller looks whether brokers are still alive and what else is due.
@@ -107,18 +107,25 @@ impl<E: Env> Inner<E> {
         if let Some(lead) = last.filter(|lead| lead.term == leadership.term) {
             return Ok(lead);
         }
-        let fence = self.quorum.fence().await?;
+        let term = leadership.term;
+        if !mutant!("ctrl-concurrent-fence") {
+            // Commits after everything that stands in this leader's log. A command whose proposer went away may be
+            // among that: what was committed before now does not hold it, and a decision that misses it would be a
+            // wrong one.
+            let nothing = Command::encode(&[]).ok().expect("nothing is no large command");
+            self.quorum.propose(term, nothing).await?;
+        }
         let mut image = self.committed.image();
         if image.cluster_id().is_none() {
             // The first command of a new cluster names it.
             let records = controller::bootstrap(&image, self.cluster_id());
             let command = Command::encode(&records).ok().expect("one record is no large command");
-            self.quorum.propose(fence.term, command).await?;
+            self.quorum.propose(term, command).await?;
             image = self.committed.image();
         }
         let controller = Controller::new(&image, self.env.clock().now());
-        tracing::info!(term = fence.term, "this node is the active controller");
-        Ok(Lead { term: fence.term, controller })
+        tracing::info!(term, "this node is the active controller");
+        Ok(Lead { term, controller })
     }
 }
 

@@ -8,7 +8,7 @@ use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
 use highwater_metadata::RefusalCode;
 use highwater_metadata::configs::CLUSTER_WIDE;
 use highwater_metadata::controller::supported_features;
-use highwater_types::{BrokerEpoch, mutant};
+use highwater_types::{BrokerEpoch, LogId, mutant};
 use rand::RngExt as _;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -22,6 +22,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const FAREWELL_ROUND: Duration = Duration::from_millis(50);
 /// How long a node that takes leave waits for its leaderships to move.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How many lost logs the controller is told of at once.
+const LOST_AT_ONCE: usize = 1_000;
 /// After how many attempts people are told what is waited for.
 const ATTEMPTS_PER_WORD: u32 = 50;
 
@@ -30,6 +32,9 @@ const ATTEMPTS_PER_WORD: u32 = 50;
 pub(crate) struct Readiness {
     done: Latch,
     failure: Mutex<Option<ClusterError>>,
+    /// Raised when the node takes no part in its cluster any more, though nobody stopped it.
+    ended: Latch,
+    why: Mutex<String>,
 }
 
 impl Readiness {
@@ -40,6 +45,17 @@ impl Readiness {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
+    }
+
+    /// Waits until the node takes no part in its cluster any more, though nobody stopped it; why.
+    pub(crate) async fn ended(&self) -> String {
+        self.ended.raised().await;
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end(&self, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.ended.raise();
     }
 
     fn settle(&self, outcome: Result<(), ClusterError>) {
@@ -83,6 +99,7 @@ pub(crate) fn start<E: Env>(
                 && !stop.is_raised()
             {
                 tracing::error!(%error, "this node takes no part in its cluster any more");
+                readiness.end(error.to_string());
             }
             readiness.settle(outcome);
         }
@@ -210,6 +227,7 @@ async fn beat<E: Env>(
     let interval = millis(inner.settings.broker_heartbeat_interval_ms.into());
     loop {
         inner.check_image()?;
+        inner.report_lost(cluster).await;
         let heartbeat = Heartbeat {
             node: inner.node.0,
             epoch: epoch.0,
@@ -296,6 +314,26 @@ impl<E: Env> Inner<E> {
                 "the data directory belongs to cluster {own}, and the metadata in it to cluster {other}"
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Tells the controller of lost logs, if there are any that it was not told of.
+    async fn report_lost(&self, cluster: &Cluster<E>) {
+        let lost: Vec<LogId> = {
+            let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.lost.iter().copied().take(LOST_AT_ONCE).collect()
+        };
+        if lost.is_empty() {
+            return;
+        }
+        match cluster.report_lost_logs(&lost).await {
+            Ok(()) => {
+                let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                wanted.lost.retain(|log| !lost.contains(log));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the controller could not be told of lost logs; it is tried again")
+            }
         }
     }
 

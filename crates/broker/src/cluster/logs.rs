@@ -17,6 +17,8 @@ const AT_ONCE: usize = 16;
 pub(super) struct Wanted {
     /// Logs that could not be made; they are tried again.
     failed: BTreeSet<LogId>,
+    /// Logs that were lost, and that the controller has to be told of before this broker counts as complete in them.
+    pub(super) lost: BTreeSet<LogId>,
 }
 
 impl<E: Env> Inner<E> {
@@ -102,6 +104,9 @@ impl<E: Env> Inner<E> {
                 // It was made before the mark was, so it was lost. An empty one in its place would hide that, and
                 // might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
+                if !mutant!("lost-log-kept") {
+                    self.wanted.lock().unwrap_or_else(PoisonError::into_inner).lost.insert(id);
+                }
                 tracing::error!(
                     log = %id, topic = topic.name(),
                     "the log of a partition is missing or cannot be opened; the partition is offline here. Restore its \

@@ -136,6 +136,8 @@ impl<E: Env> MetadataMachine<E> {
                     });
                 }
             }
+            // From here on the topic is gone, though its logs go later.
+            Change::TopicDeleted(topic) => self.env.observe(&Event::TopicDeleted { topic: topic.id() }),
             Change::Broker(id) => {
                 if let Some(broker) = image.broker(*id) {
                     let (broker, epoch, fenced) = (broker.id, broker.epoch, broker.fenced);

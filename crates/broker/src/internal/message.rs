@@ -30,7 +30,7 @@ pub struct Call {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// What is asked for.
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub ask: Option<Ask>,
 }
 
@@ -55,6 +55,9 @@ pub enum Ask {
     /// A client's request that only the controller can carry out: a whole frame without its length.
     #[prost(bytes = "bytes", tag = "7")]
     Forward(Bytes),
+    /// A broker has lost logs that it should have.
+    #[prost(message, tag = "8")]
+    LostLogs(LostLogs),
 }
 
 /// A reply to a call.
@@ -240,6 +243,31 @@ pub struct Member {
     /// The incarnation that the leader knows it by.
     #[prost(int64, tag = "2")]
     pub epoch: i64,
+}
+
+/// A broker has lost logs that it should have.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LostLogs {
+    /// The broker.
+    #[prost(int32, tag = "1")]
+    pub node: i32,
+    /// Its incarnation.
+    #[prost(int64, tag = "2")]
+    pub epoch: i64,
+    /// The logs.
+    #[prost(message, repeated, tag = "3")]
+    pub logs: Vec<LostLog>,
+}
+
+/// A lost log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LostLog {
+    /// The topic, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic: Bytes,
+    /// The partition.
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
 }
 
 /// A broker needs producer ids.

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+/// After how long without a word to what was asked a connection is given up.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// How many calls to one node wait to be sent at most.
 const MAX_QUEUED: usize = 64;
 
@@ -33,13 +36,17 @@ pub(crate) enum CallError {
 pub(crate) struct Peers<E: Env> {
     env: E,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
-    slots: Mutex<BTreeMap<(String, u16), Arc<Slot>>>,
+    slots: Mutex<Slots<E>>,
 }
 
-/// The connection to one address, if there is one.
-type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
+/// The connections, by address.
+type Slots<E> = BTreeMap<(String, u16), Arc<Slot<E>>>;
 
-struct Connection {
+/// The connection to one address, if there is one.
+type Slot<E> = tokio::sync::Mutex<Option<Arc<Connection<E>>>>;
+
+struct Connection<E: Env> {
+    env: E,
     /// What the other node said of itself.
     hello: Hello,
     next: AtomicU64,
@@ -49,10 +56,12 @@ struct Connection {
 }
 
 /// The calls that wait for a reply.
+#[derive(Default)]
 struct Waiting {
     replies: Mutex<Replies>,
-    /// When something was last heard of the other node, on the node's clock.
-    heard: AtomicU64,
+    /// Since when nothing has been heard of the other node though something was asked, in nanoseconds of the node's
+    /// clock; 0 if nothing is asked.
+    silent_since: AtomicU64,
 }
 
 #[derive(Default)]
@@ -66,6 +75,26 @@ impl Waiting {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that something was asked.
+    fn asked(&self, now: Instant) {
+        let _ = self.silent_since.compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Notes that something was heard.
+    fn heard(&self, now: Instant) {
+        let is_asked = !self.replies().by_number.is_empty();
+        self.silent_since.store(if is_asked { now.0.max(1) } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Ends the connection if it has been silent for too long: after a cut network the system would go on to send into
+    /// the void for minutes.
+    fn close_if_silent(&self, now: Instant) {
+        let since = self.silent_since.load(Ordering::Relaxed);
+        if since > 0 && now.since(Instant(since)) >= SILENCE {
+            self.close();
+        }
+    }
+
     fn close(&self) {
         let mut replies = self.replies();
         replies.closed = true;
@@ -73,7 +102,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Connection {
+impl<E: Env> Drop for Connection<E> {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
@@ -112,13 +141,7 @@ impl<E: Env> Peers<E> {
         let left = limit.saturating_sub(self.env.clock().now().since(begun));
         match timeout(self.env.clock(), left, connection.ask(ask)).await {
             Ok(answer) => answer,
-            Err(Elapsed) => {
-                if connection.waiting.heard.load(Ordering::Relaxed) < begun.0 {
-                    // Silence for as long as that: the next call takes a new connection.
-                    connection.waiting.close();
-                }
-                Err(CallError::Open(format!("node {id} did not answer in {limit:?}")))
-            }
+            Err(Elapsed) => Err(CallError::Open(format!("node {id} did not answer in {limit:?}"))),
         }
     }
 
@@ -130,13 +153,18 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    fn slot(&self, host: &str, port: u16) -> Arc<Slot> {
+    fn slot(&self, host: &str, port: u16) -> Arc<Slot<E>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry((host.to_owned(), port)).or_default())
     }
 
     /// The connection of a slot, made anew where there is none.
-    async fn connected(&self, slot: &Slot, host: &str, port: u16) -> Result<Arc<Connection>, CallError> {
+    async fn connected(
+        &self,
+        slot: &Slot<E>,
+        host: &str,
+        port: u16,
+    ) -> Result<Arc<Connection<E>>, CallError> {
         let mut slot = slot.lock().await;
         if let Some(open) = slot.as_ref().filter(|connection| !connection.waiting.replies().closed) {
             return Ok(Arc::clone(open));
@@ -147,7 +175,7 @@ impl<E: Env> Peers<E> {
         Ok(connection)
     }
 
-    async fn open(&self, host: &str, port: u16) -> Result<Connection, CallError> {
+    async fn open(&self, host: &str, port: u16) -> Result<Connection<E>, CallError> {
         let failed = |what: String| CallError::NotSent(format!("{host}:{port}: {what}"));
         let network = self.env.network();
         let addresses = network.resolve(host, port).await.map_err(|error| failed(error.to_string()))?;
@@ -166,17 +194,16 @@ impl<E: Env> Peers<E> {
         }
         let (reading, writing) = tokio::io::split(stream);
         let (frames, queued) = mpsc::channel(MAX_QUEUED);
-        let heard = AtomicU64::new(self.env.clock().now().0);
-        let waiting = Arc::new(Waiting { replies: Mutex::default(), heard });
+        let waiting = Arc::new(Waiting::default());
         let writer = self.env.spawn("peer-write", write(writing, queued, Arc::clone(&waiting)));
-        let env = self.env.clone();
-        let now = move || env.clock().now();
+        let (env, clock) = (self.env.clone(), self.env.clone());
+        let now = move || clock.clock().now();
         let reader = self.env.spawn("peer-read", read(reading, Arc::clone(&waiting), now));
-        Ok(Connection { hello, next: AtomicU64::new(1), frames, waiting, tasks: [writer, reader] })
+        Ok(Connection { env, hello, next: AtomicU64::new(1), frames, waiting, tasks: [writer, reader] })
     }
 }
 
-impl Connection {
+impl<E: Env> Connection<E> {
     async fn ask(&self, ask: Ask) -> Result<Tell, CallError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode(&Call { number, ask: Some(ask) });
@@ -190,21 +217,26 @@ impl Connection {
             }
             replies.by_number.insert(number, sender);
         }
-        let _forget = Forget { waiting: &self.waiting, number };
+        self.waiting.asked(self.env.clock().now());
+        let _forget = Forget { env: &self.env, waiting: &self.waiting, number };
         self.frames.send(frame).await.map_err(|_| CallError::NotSent(lost()))?;
         receiver.await.map_err(|_| CallError::Open(lost()))
     }
 }
 
-/// Takes a call off the list when nobody waits for its reply any more.
-struct Forget<'a> {
+/// Takes a call off the list when nobody waits for its reply any more. That may be because it came too late for the
+/// caller: then it is looked at whether anything comes.
+struct Forget<'a, E: Env> {
+    env: &'a E,
     waiting: &'a Waiting,
     number: u64,
 }
 
-impl Drop for Forget<'_> {
+impl<E: Env> Drop for Forget<'_, E> {
     fn drop(&mut self) {
-        self.waiting.replies().by_number.remove(&self.number);
+        if self.waiting.replies().by_number.remove(&self.number).is_some() {
+            self.waiting.close_if_silent(self.env.clock().now());
+        }
     }
 }
 
@@ -228,8 +260,8 @@ async fn read<S: AsyncRead>(mut stream: ReadHalf<S>, waiting: Arc<Waiting>, now:
         };
         match reply {
             Ok(Reply { number, tell: Some(tell) }) => {
-                waiting.heard.store(now().0, Ordering::Relaxed);
                 let expected = waiting.replies().by_number.remove(&number);
+                waiting.heard(now());
                 if let Some(expected) = expected {
                     // Whoever asked may be gone.
                     let _ = expected.send(tell);

@@ -108,10 +108,7 @@ fn a_leader_that_moves_is_followed() {
             let mut deliveries = Vec::new();
             for number in 0..300 {
                 if number % 60 == 30 {
-                    let mut state = cluster.state();
-                    let partition = &mut state.topics.get_mut("t").expect("it is there").partitions[0];
-                    partition.leader = (partition.leader + 1) % 3;
-                    partition.epoch += 1;
+                    cluster.elect("t", 0, (number as i32 / 60 + 1) % 3);
                 }
                 sleep(env.clock(), Duration::from_millis(3)).await;
                 deliveries.push(producer.send(record(number)).await.expect("there is room"));
@@ -120,6 +117,34 @@ fn a_leader_that_moves_is_followed() {
                 assert_eq!(delivery.await.expect("trouble passes").offset, Some(Offset(expected)));
             }
             assert_eq!(cluster.texts("t", 0), numbers(300), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_left_for_the_next_one_and_order_is_kept() {
+    for seed in 0..10 {
+        run(seed, (3, 1), |cluster, client| async move {
+            let env = client.env().clone();
+            let config = ProducerConfig { batch_bytes: 150, ..ProducerConfig::default() };
+            let producer = Producer::new(client, config).expect("the configuration is good");
+            let mut deliveries = Vec::new();
+            for number in 0..200 {
+                if number == 80 {
+                    // What is on its way to the old leader gets no answer, and the old leader still says that it leads.
+                    cluster.cut_off(0);
+                    cluster.elect("t", 0, 1);
+                }
+                sleep(env.clock(), Duration::from_millis(2)).await;
+                deliveries.push(producer.send(record(number)).await.expect("there is room"));
+            }
+            let start = env.clock().now();
+            for (expected, delivery) in (0..).zip(deliveries) {
+                assert_eq!(delivery.await.expect("trouble passes").offset, Some(Offset(expected)));
+            }
+            let took = env.clock().now().since(start);
+            assert!(took < Duration::from_secs(10), "seed {seed}: {took:?}");
+            assert_eq!(cluster.texts("t", 0), numbers(200), "seed {seed}");
         });
     }
 }

@@ -1,7 +1,7 @@
 //! What the faults of one kind are like.
 
 use super::{exponential, pick, spread};
-use crate::{Action, FaultKind, Role, Scenario, SyncPersonality, Unsynced, Way};
+use crate::{Action, FaultKind, Others, Role, Scenario, SyncPersonality, Unsynced, Way};
 use highwater_env::Rng;
 use rand::RngExt;
 use std::time::Duration;
@@ -38,21 +38,47 @@ impl<'a> Actions<'a> {
             Some(subject) => subject.clone(),
             None => self.target(rng),
         };
-        if self.kind == FaultKind::Partition {
-            return self.partition(rng, target);
+        match self.kind {
+            FaultKind::Partition => self.partition(rng, target),
+            FaultKind::Halves => self.halves(rng, target),
+            _ => (self.action(rng), target),
         }
-        (self.action(rng), target)
     }
 
     fn target(&self, rng: &mut Rng) -> Role {
         match self.kind {
-            FaultKind::PowerCutOfAll => Role::EveryBroker,
+            FaultKind::PowerCutOfAll if self.scenario.cluster.controllers == 0 => Role::EveryBroker,
+            FaultKind::PowerCutOfAll | FaultKind::Halves => Role::EveryNode,
+            FaultKind::PowerCutOfSome => self.some(rng),
+            // Of those that are controllers alone, one at a time would be the same as a restart.
+            FaultKind::RollingRestart => Role::EveryNode,
             // Timestamps come from clients as well.
             FaultKind::ClockJump | FaultKind::ClockDrift | FaultKind::ClockFreeze if rng.random_bool(0.3) => {
                 self.client(rng)
             }
-            _ => Role::Broker(rng.random_range(1..=self.scenario.cluster.brokers)),
+            _ => self.node(rng),
         }
+    }
+
+    /// A broker, or a node that is a controller alone.
+    fn node(&self, rng: &mut Rng) -> Role {
+        let cluster = &self.scenario.cluster;
+        let number = rng.random_range(1..=cluster.nodes());
+        match number.checked_sub(cluster.brokers) {
+            Some(controller) if controller > 0 => Role::Controller(controller),
+            _ => Role::Broker(number),
+        }
+    }
+
+    /// Two nodes at least, and not all.
+    fn some(&self, rng: &mut Rng) -> Role {
+        let count = self.scenario.cluster.nodes();
+        let mut left: Vec<u32> = (0..count).collect();
+        let mut set = 0;
+        for _ in 0..rng.random_range(2..count.max(3)) {
+            set |= 1 << left.swap_remove(rng.random_range(0..left.len()));
+        }
+        Role::Nodes(set)
     }
 
     fn client(&self, rng: &mut Rng) -> Role {
@@ -72,6 +98,24 @@ impl<'a> Actions<'a> {
                     unsynced,
                 }
             }
+            FaultKind::PowerCutOfSome => Action::PowerCut { down: down(rng), unsynced },
+            FaultKind::CrashThenPowerCut => {
+                let most = *pick(rng, &[5, 40, 200]);
+                Action::CrashThenPowerCut { down: down(rng), operations: rng.random_range(0..most), unsynced }
+            }
+            FaultKind::RollingRestart => {
+                Action::RollingRestart { down: down(rng), pause: spread(rng, 200.0, 8_000.0) }
+            }
+            FaultKind::ReplacedDisk => Action::ReplaceDisk { down: down(rng) },
+            FaultKind::Isolation => self.cut_off(rng, Way::Both, 1),
+            FaultKind::OneWay => {
+                let way = *pick(rng, &[Way::In, Way::Out]);
+                self.cut_off(rng, way, 1)
+            }
+            FaultKind::Flapping => {
+                let flaps = rng.random_range(2..=8);
+                self.cut_off(rng, Way::Both, flaps)
+            }
             FaultKind::Restart => Action::Restart { down: down(rng) },
             FaultKind::Pause => Action::Pause { lasting: spread(rng, 50.0, 10_000.0) },
             FaultKind::Wipe => Action::Wipe { down: down(rng) },
@@ -90,11 +134,11 @@ impl<'a> Actions<'a> {
             FaultKind::LostWrite => Action::LoseWrite { file: (*pick(rng, ROTTING)).to_owned() },
             FaultKind::MisdirectedWrite => Action::MisdirectWrite { file: (*pick(rng, ROTTING)).to_owned() },
             FaultKind::FalseSync => Action::LieAboutSync { file: (*pick(rng, ROTTING)).to_owned() },
-            // A partition has a target of its own: see `partition`.
-            FaultKind::Reset | FaultKind::Partition => Action::Reset,
+            // Partitions have targets of their own: see `partition` and `halves`.
+            FaultKind::Reset | FaultKind::Partition | FaultKind::Halves => Action::Reset,
             FaultKind::Clog => {
                 let lasting = exponential(rng, self.clog).min(LONGEST_CLOG);
-                Action::Isolate { lasting, way: way(rng), flaps: 1 }
+                Action::Isolate { lasting, way: way(rng), flaps: 1, from: Others::All }
             }
             FaultKind::SlowLink => {
                 Action::SlowLink { lasting: spread(rng, 500.0, 5_000.0), by: spread(rng, 50.0, 2_000.0) }
@@ -122,9 +166,24 @@ impl<'a> Actions<'a> {
         let (way, client, sides) = (way(rng), self.client(rng), rng.random_range(1..=u64::from(u32::MAX)));
         match shape {
             0..3 => (Action::Split { lasting, sides }, Role::EveryBroker),
-            3..5 => (Action::Isolate { lasting, way, flaps }, client),
-            _ => (Action::Isolate { lasting, way, flaps }, broker),
+            3..5 => (Action::Isolate { lasting, way, flaps, from: Others::All }, client),
+            _ => (Action::Isolate { lasting, way, flaps, from: Others::All }, broker),
         }
+    }
+
+    /// A node is cut off for a while. Where clients still reach it, it goes on as long as it does not know better.
+    fn cut_off(&self, rng: &mut Rng, way: Way, flaps: u32) -> Action {
+        let from = *pick(rng, &[Others::All, Others::Nodes, Others::Nodes]);
+        Action::Isolate { lasting: spread(rng, 100.0, 20_000.0), way, flaps, from }
+    }
+
+    /// The nodes fall into two parts, neither of which is empty; each client is on one of the sides.
+    fn halves(&self, rng: &mut Rng, everyone: Role) -> (Action, Role) {
+        let nodes = self.scenario.cluster.nodes();
+        let some: u64 = rng.random_range(1..(1 << nodes) - 1);
+        let clients: u64 = rng.random_range(0..=u64::from(u32::MAX) >> nodes);
+        let lasting = spread(rng, 100.0, 20_000.0);
+        (Action::Split { lasting, sides: some | clients << nodes }, everyone)
     }
 }
 

@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn a_generator_gives_one_plan(seed: u64, brokers in 1u32..5) {
-        let scenario = scenario(&format!("[cluster]\nbrokers = {brokers}"), "usual = true\nlink_delays = true");
+        let scenario = scenario(&format!("[cluster]\nbrokers = {brokers}\ncontrollers = {}", brokers.min(3)), "usual = true\nlink_delays = true");
         let plan = plan(&scenario, seed);
         prop_assert_eq!(&plan, &self::plan(&scenario, seed));
         prop_assert!(plan.actions.is_sorted_by_key(|timed| timed.at));
@@ -94,11 +94,43 @@ proptest! {
     }
 
     #[test]
+    fn the_budget_of_page_caches_is_one_at_a_time(seed: u64) {
+        let scenario = scenario("[cluster]\nnodes = 3\ndurability = \"replicated\"", "usual = true");
+        let several = |role: &Role| matches!(role, Role::EveryBroker | Role::EveryNode | Role::Nodes(_));
+        let mut cuts = plan(&scenario, seed).actions.into_iter().filter(|timed| timed.what.name() == "power-cut");
+        prop_assert!(cuts.all(|timed| !several(&timed.target)));
+    }
+
+    #[test]
+    fn halves_are_never_empty_and_some_are_neither_one_nor_all(seed: u64, brokers in 2u32..5, controllers in 0u32..4) {
+        let head = match controllers {
+            0 => format!("[cluster]\nnodes = {brokers}"),
+            _ => format!("[cluster]\nbrokers = {brokers}\ncontrollers = {controllers}"),
+        };
+        let nodes = brokers + controllers;
+        let faults = if nodes > 2 { "power_cut_of_some = \"1s\"\nhalves = \"1s\"" } else { "halves = \"1s\"" };
+        for timed in plan(&scenario(&head, faults), seed).actions {
+            match (timed.what, timed.target) {
+                (Action::Split { sides, .. }, Role::EveryNode) => {
+                    let left = sides & ((1 << nodes) - 1);
+                    prop_assert!(left != 0 && left != (1 << nodes) - 1);
+                }
+                (_, Role::Nodes(set)) => {
+                    prop_assert!(set >> nodes == 0 && (2..nodes).contains(&set.count_ones()), "{set:b}");
+                }
+                (what, target) => prop_assert!(false, "{what:?} of {target}"),
+            }
+        }
+    }
+
+    #[test]
     fn what_is_drawn_can_be_written_down(seed: u64) {
-        let mut scenario = scenario("regime = \"unlimited\"\n[cluster]\nbrokers = 3", "usual = true");
+        let mut scenario =
+            scenario("regime = \"unlimited\"\n[cluster]\nbrokers = 3\ncontrollers = 3", "usual = true");
         let drawn: Vec<ScriptedFault> = plan(&scenario, seed).actions.into_iter().map(Into::into).collect();
         scenario.random.intervals.clear();
-        let mut text = "[scenario]\nkind = \"cluster\"\nregime = \"unlimited\"\n[cluster]\nbrokers = 3\n[[topics]]\n\
+        let mut text = "[scenario]\nkind = \"cluster\"\nregime = \"unlimited\"\n[cluster]\nbrokers = 3\n\
+                        controllers = 3\n[[topics]]\n\
                         name = \"orders\"\n".to_owned();
         drawn.iter().for_each(|fault| text.push_str(&fault.to_string()));
         prop_assert_eq!(Scenario::parse(&text, "drawn.toml").unwrap().script, drawn);

@@ -6,7 +6,7 @@ use crate::action::Layer;
 use crate::reader::{Section, Value};
 use crate::text::parse_duration;
 use crate::{
-    Action, EventKind, Machine, PartitionName, Role, Scenario, ScenarioError, ScriptedFault, Stage,
+    Action, EventKind, Machine, Others, PartitionName, Role, Scenario, ScenarioError, ScriptedFault, Stage,
     SyncPersonality, Trigger, Unsynced, Way,
 };
 use std::ops::RangeInclusive;
@@ -16,8 +16,8 @@ const TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(360
 const STAGES: &[(&str, Stage)] = &[("sync", Stage::Sync)];
 
 /// Examples of what can stand there, for messages.
-const ROLES: &str = "\"leader of orders-0\", \"broker 1\", \"every broker\", \"any broker\", \"client 1\" or \
-                     \"broker 1 and client 1\"";
+const ROLES: &str = "\"leader of orders-0\", \"follower of orders-0\", \"controller\", \"broker 1\", \"every broker\", \
+                     \"every node\", \"any broker\", \"client 1\" or \"broker 1 and client 1\"";
 
 pub fn script(root: &Section<'_>, scenario: &Scenario) -> Result<Vec<ScriptedFault>> {
     root.sections("script", "[[script]]")?.into_iter().map(|section| fault(section, scenario)).collect()
@@ -43,18 +43,29 @@ fn fault(section: Section<'_>, scenario: &Scenario) -> Result<ScriptedFault> {
 fn role(value: &Value<'_>, scenario: &Scenario) -> Result<Role> {
     let text = value.text()?;
     let Some(role) = Role::parse(text) else {
-        let known = ["every broker", "any broker", "broker 1", "client 1"].into_iter();
+        let known =
+            ["every broker", "every node", "any broker", "controller", "broker 1", "client 1"].into_iter();
         let message = format!("{text:?} is nobody: say {ROLES}");
         return Err(value.source.unknown(value.at, message, text, known));
     };
-    if let Role::Leader(partition) = &role {
+    if let Role::Leader(partition) | Role::Follower(partition) = &role {
         known_partition(value, partition, scenario)?;
+    }
+    if let Role::Nodes(set) = &role
+        && (*set == 0 || set >> scenario.cluster.nodes() != 0)
+    {
+        let nodes = scenario.cluster.nodes();
+        return Err(value.error(format!("{text:?} are not there: the scenario has nodes 1 to {nodes}")));
     }
     for machine in role.machines() {
         let (number, kind, count) = match machine {
             Machine::Broker(number) => (number, "broker", scenario.cluster.brokers),
+            Machine::Controller(number) => (number, "controller", scenario.cluster.controllers),
             Machine::Client(number) => (number, "client", scenario.workload.clients()),
         };
+        if count == 0 {
+            return Err(value.error(format!("there is no {machine}: every broker is a controller as well")));
+        }
         if number == 0 || number > count {
             return Err(value.error(format!("there is no {machine}: the scenario has {kind}s 1 to {count}")));
         }
@@ -138,7 +149,14 @@ fn stage(value: &Value<'_>, what: &Action, when: &Trigger) -> Result<Stage> {
         return Err(value
             .error(format!("nothing waits for a sync after {:?}; after these: {known}", when.to_string())));
     }
-    if !matches!(what, Action::Crash { .. } | Action::PowerCut { .. } | Action::PowerCutInRecovery { .. }) {
+    let kills = matches!(
+        what,
+        Action::Crash { .. }
+            | Action::PowerCut { .. }
+            | Action::PowerCutInRecovery { .. }
+            | Action::CrashThenPowerCut { .. }
+    );
+    if !kills {
         return Err(value.error(format!("`before` is for crashes and power cuts, not for {:?}", what.name())));
     }
     Ok(stage)
@@ -182,7 +200,17 @@ fn action(name: &str, section: &Section<'_>) -> std::result::Result<Action, Scen
             operations: number(section, "operations", 20, 0..=1_000_000)?,
             unsynced: unsynced(section)?,
         },
+        "crash-then-power-cut" => Action::CrashThenPowerCut {
+            down: down(section)?,
+            operations: number(section, "operations", 20, 0..=1_000_000)?,
+            unsynced: unsynced(section)?,
+        },
         "restart" => Action::Restart { down: down(section)? },
+        "rolling-restart" => Action::RollingRestart {
+            down: down(section)?,
+            pause: duration(section, "pause", Duration::from_secs(2))?,
+        },
+        "replace-disk" => Action::ReplaceDisk { down: down(section)? },
         "pause" => Action::Pause { lasting: lasting(section)? },
         "wipe" => Action::Wipe { down: down(section)? },
         "fail-sync" => {
@@ -206,6 +234,7 @@ fn action(name: &str, section: &Section<'_>) -> std::result::Result<Action, Scen
             lasting: lasting(section)?,
             way: section.get("way").map_or(Ok(Way::Both), |value| value.choice(Way::NAMES))?,
             flaps: number(section, "flaps", 1, 1..=1000)?,
+            from: section.get("from").map_or(Ok(Others::All), |value| value.choice(Others::NAMES))?,
         },
         "split" => Action::Split {
             lasting: lasting(section)?,

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const MOST_BROKERS: u32 = 9;
+const MOST_CONTROLLERS: u32 = 7;
 const MOST_PARTITIONS: u32 = 100;
 const MOST_CLIENTS: u32 = 50;
 
@@ -22,8 +23,26 @@ const ACKS: &[(&str, Acks)] = &[("all", Acks::All), ("leader", Acks::Leader), ("
 pub fn cluster(root: &Section<'_>) -> Result<ClusterSpec> {
     let mut cluster = ClusterSpec::default();
     let Some(section) = root.section("cluster", "[cluster]")? else { return Ok(cluster) };
-    if let Some(value) = section.get("brokers") {
+    let brokers = section.get("brokers");
+    if let Some(value) = &brokers {
         cluster.brokers = value.integer(1..=MOST_BROKERS)?;
+    }
+    if let Some(value) = section.get("nodes") {
+        if brokers.is_some() {
+            return Err(value.error("`nodes` are brokers and controllers at once: leave `brokers` out"));
+        }
+        cluster.brokers = value.integer(1..=MOST_BROKERS)?;
+        if let Some(controllers) = section.get("controllers") {
+            let message = "`nodes` are brokers and controllers at once: say `brokers` beside `controllers`";
+            return Err(controllers.error(message));
+        }
+    }
+    if let Some(value) = section.get("controllers") {
+        cluster.controllers = value.integer(1..=MOST_CONTROLLERS)?;
+    }
+    if let Some(value) = section.get("racks") {
+        cluster.racks =
+            value.list()?.iter().map(|rack| Ok(rack.text()?.to_owned())).collect::<Result<_>>()?;
     }
     if let Some(value) = section.get("durability") {
         cluster.durability = value.choice(DURABILITIES)?.to_owned();
@@ -81,7 +100,7 @@ fn interval(section: &Section<'_>, key: &'static str) -> Result<Option<Duration>
     section.get(key).map(|value| value.duration(INTERVALS)).transpose()
 }
 
-pub fn workload(root: &Section<'_>) -> Result<WorkloadSpec> {
+pub fn workload(root: &Section<'_>, cluster: &ClusterSpec) -> Result<WorkloadSpec> {
     let mut workload = WorkloadSpec::default();
     let Some(section) = root.section("workload", "[workload]")? else { return Ok(workload) };
     let number = |key, bounds: RangeInclusive<u32>, into: &mut u32| -> Result<()> {
@@ -113,7 +132,7 @@ pub fn workload(root: &Section<'_>) -> Result<WorkloadSpec> {
     }
     workload.bursts = interval(&section, "bursts")?;
     workload.seeks = interval(&section, "seeks")?;
-    workload.churn = churn(&section, workload.admins)?;
+    workload.churn = churn(&section, workload.admins, cluster)?;
     section.done()?;
     Ok(workload)
 }
@@ -133,7 +152,7 @@ fn value_bytes(value: &Value<'_>) -> Result<RangeInclusive<u32>> {
     Ok(least..=most)
 }
 
-fn churn(workload: &Section<'_>, admins: u32) -> Result<Churn> {
+fn churn(workload: &Section<'_>, admins: u32, cluster: &ClusterSpec) -> Result<Churn> {
     let Some(section) = workload.section("churn", "[workload.churn]")? else { return Ok(Churn::default()) };
     if admins == 0 {
         return Err(section.error("[workload.churn] needs an admin, and `admins` is 0"));
@@ -143,6 +162,10 @@ fn churn(workload: &Section<'_>, admins: u32) -> Result<Churn> {
         configs: interval(&section, "configs")?,
         delete_records: interval(&section, "delete_records")?,
         list_offsets: interval(&section, "list_offsets")?,
+        describes: interval(&section, "describes")?,
+        reassignments: of_several(&section, "reassignments", cluster.brokers)?,
+        elections: of_several(&section, "elections", cluster.brokers)?,
+        voters: of_several(&section, "voters", cluster.voters())?,
         alter: BTreeMap::new(),
     };
     if let Some(table) = section.section("alter", "[workload.churn.alter]")? {
@@ -161,6 +184,17 @@ fn churn(workload: &Section<'_>, admins: u32) -> Result<Churn> {
     Ok(churn)
 }
 
+/// The interval of something that takes several nodes.
+fn of_several(section: &Section<'_>, key: &'static str, nodes: u32) -> Result<Option<Duration>> {
+    match section.get(key) {
+        Some(value) if nodes < 2 => {
+            Err(value.error(format!("`{key}` takes several nodes, and there is one")))
+        }
+        Some(value) => Ok(Some(value.duration(INTERVALS)?)),
+        None => Ok(None),
+    }
+}
+
 pub fn random(root: &Section<'_>, scenario: &Scenario) -> Result<RandomFaults> {
     let mut random = RandomFaults::default();
     let Some(section) = root.section("faults", "[faults]")? else { return Ok(random) };
@@ -176,8 +210,8 @@ pub fn random(root: &Section<'_>, scenario: &Scenario) -> Result<RandomFaults> {
     let mut usual = false;
     flag("usual", &mut usual)?;
     for &kind in FaultKind::ALL {
-        let possible = scenario.regime >= kind.regime()
-            && (kind != FaultKind::PowerCutOfAll || scenario.cluster.brokers > 1);
+        let possible = scenario.regime >= scenario.cluster.regime_of(kind)
+            && scenario.cluster.nodes() >= kind.least_nodes();
         let interval = match section.get(kind.name()) {
             None => (usual && possible).then(|| kind.usual()),
             Some(value) => match value.text()? {
@@ -196,8 +230,14 @@ fn checked(kind: FaultKind, value: &Value<'_>, interval: Duration, scenario: &Sc
     if scenario.regime < kind.regime() {
         return Err(value.error(format!("`{}` needs regime = \"unlimited\": {BEYOND}", kind.name())));
     }
-    if kind == FaultKind::PowerCutOfAll && scenario.cluster.brokers == 1 {
-        return Err(value.error("`power_cut_of_all` needs several brokers; with one, it is `power_cut`"));
+    if scenario.regime < scenario.cluster.regime_of(kind) {
+        let why = "page caches are the promise, and more of them would go than it covers";
+        return Err(value.error(format!("`{}` needs regime = \"unlimited\": {why}", kind.name())));
+    }
+    let (least, nodes) = (kind.least_nodes(), scenario.cluster.nodes());
+    if nodes < least {
+        let name = kind.name();
+        return Err(value.error(format!("`{name}` needs {least} nodes at least, and there are {nodes}")));
     }
     Ok(interval)
 }

@@ -108,6 +108,36 @@ fn both_kinds_are_read() {
 }
 
 #[test]
+fn clusters_have_nodes_of_one_kind_or_of_two() {
+    let parse = |cluster: &str| {
+        let text =
+            format!("[scenario]\nkind = \"cluster\"\n[cluster]\n{cluster}\n[[topics]]\nname = \"orders\"");
+        Scenario::parse(&text, "x.toml").unwrap()
+    };
+    let combined = parse("nodes = 5\nracks = [\"a\", \"b\"]");
+    assert_eq!((combined.cluster.nodes(), combined.cluster.voters(), combined.cluster.brokers), (5, 5, 5));
+    assert_eq!((combined.topics[0].replicas, combined.cluster.racks.len()), (3, 2));
+    let separate = parse("brokers = 4\ncontrollers = 3");
+    assert_eq!((separate.cluster.nodes(), separate.cluster.voters(), separate.cluster.brokers), (7, 3, 4));
+    assert_eq!(parse("brokers = 3").cluster, parse("nodes = 3").cluster);
+}
+
+#[test]
+fn roles_are_read_as_they_are_written() {
+    for text in
+        ["leader of a-b-0", "follower of a-0", "controller", "every node", "every broker", "any broker"]
+    {
+        let role = Role::parse(text).unwrap();
+        assert_eq!((role.to_string(), Role::parse(&format!("the {text}"))), (text.to_owned(), Some(role)));
+    }
+    assert_eq!(Role::parse("a follower of a-0"), Role::parse("follower of a-0"));
+    assert_eq!(Role::parse("all"), Some(Role::EveryNode));
+    assert_eq!(Role::parse("nodes 1 3"), Some(Role::Nodes(0b101)));
+    assert_eq!(Role::Nodes(0b101).to_string(), "nodes 1 3");
+    assert_eq!(Role::parse("controller 2"), Some(Role::Controller(2)));
+}
+
+#[test]
 fn scripted_faults_are_written_as_they_are_read() {
     let scenario = Scenario::parse(WHOLE, "whole.toml").unwrap();
     let mut text = WHOLE[..WHOLE.find("[[script]]").unwrap()].to_owned();
@@ -138,6 +168,10 @@ fn what_is_wrong_is_told_with_its_line() {
         r#"do = "crash"; node = "leader of orders-2"; when = "1s""#,
         r#"do = "crash"; node = "broker 2"; when = "1s""#,
         r#"do = "crash"; node = "every brokr"; when = "1s""#,
+        r#"do = "crash"; node = "follower of orders-7"; when = "1s""#,
+        r#"do = "crash"; node = "controller 1"; when = "1s""#,
+        r#"do = "crash"; node = "nodes 1 2"; when = "1s""#,
+        r#"do = "isolate"; node = "broker 1"; when = "1s"; for = "1s"; from = "clients""#,
         r#"do = "reset"; node = "client 7"; when = "1s""#,
         r#"do = "fail-sync"; node = "client 1"; when = "1s""#,
         r#"do = "evict-cache"; node = "broker 1 and client 1"; when = "1s""#,
@@ -167,6 +201,13 @@ fn what_is_wrong_is_told_with_its_line() {
         "[faults]\ncrash = \"-20s\"",
         "[faults]\nbit_rot = \"20s\"",
         "[faults]\npower_cut_of_all = \"usual\"",
+        "[cluster]\nnodes = 2\n[faults]\nreplaced_disk = \"usual\"",
+        "[cluster]\nnodes = 3\ndurability = \"replicated\"\n[faults]\npower_cut_of_all = \"usual\"",
+        "[cluster]\nnodes = 3\nbrokers = 3",
+        "[cluster]\nnodes = 3\ncontrollers = 3",
+        "[cluster]\ncontrollers = 8",
+        "[cluster]\nracks = [1]",
+        "[workload.churn]\nreassignments = \"5s\"",
         "[faults]\nswarm = 1",
         "[cluster]\nbrokers = 0",
         "[cluster]\ndurability = \"synced\"",

@@ -3,6 +3,7 @@
 mod config;
 mod metadata;
 mod node;
+mod quorum;
 mod records;
 mod store;
 mod wire;
@@ -43,6 +44,10 @@ pub fn all() -> Vec<Box<dyn Target>> {
         Box::new(records::Compressed),
         Box::new(metadata::Frames),
         Box::new(config::Config),
+        Box::new(quorum::Calls),
+        Box::new(quorum::Replies),
+        Box::new(quorum::Payloads),
+        Box::new(quorum::Files),
         Box::new(store::Stores::new()),
         Box::new(node::Nodes),
     ]

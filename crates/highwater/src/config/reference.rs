@@ -90,6 +90,12 @@ pub fn reference() -> String {
     out
 }
 
+/// The table as a page holds it: what stands between the two comments that frame it.
+pub fn in_page(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("--example operations -->\n")?;
+    Some(rest.split_once("<!-- The end of the table. -->")?.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +124,14 @@ mod tests {
         assert!(all.remove("kafka"));
         all.insert("kafka.*".to_owned());
         assert_eq!(KEYS.iter().map(|key| key.name.to_owned()).collect::<BTreeSet<_>>(), all);
+    }
+
+    #[test]
+    fn the_page_in_the_documentation_has_this_table() {
+        let page = include_str!("../../../../docs/OPERATIONS.md");
+        assert!(
+            in_page(page) == Some(reference().as_str()),
+            "docs/OPERATIONS.md is out of date; write its table anew with `cargo run -p highwater --example operations`"
+        );
     }
 }

@@ -5,7 +5,12 @@ use highwater_types::{BrokerId, PartitionIndex};
 
 /// Where partitions shall be.
 #[derive(Clone, Debug, PartialEq, Message)]
-#[message(key = ALTER_PARTITION_REASSIGNMENTS, response = AlterPartitionReassignmentsResponse, versions = "0-1", flexible = "0+")]
+#[message(
+    key = ALTER_PARTITION_REASSIGNMENTS,
+    response = AlterPartitionReassignmentsResponse,
+    versions = "0-1",
+    flexible = "0+"
+)]
 pub struct AlterPartitionReassignmentsRequest {
     /// How long to wait, in milliseconds.
     #[field(default = 60_000)]

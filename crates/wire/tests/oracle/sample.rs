@@ -213,8 +213,13 @@ structs! {
     describe_quorum::DescribeQuorumPartition { partition_index }
     describe_quorum::DescribeQuorumResponse { error_code, error_message, topics, nodes }
     describe_quorum::QuorumTopic { topic_name, partitions }
-    describe_quorum::QuorumPartition { partition_index, error_code, error_message, leader_id, leader_epoch, high_watermark, current_voters, observers }
-    describe_quorum::QuorumReplica { replica_id, replica_directory_id, log_end_offset, last_fetch_timestamp, last_caught_up_timestamp }
+    describe_quorum::QuorumPartition {
+        partition_index, error_code, error_message, leader_id, leader_epoch, high_watermark,
+        current_voters, observers
+    }
+    describe_quorum::QuorumReplica {
+        replica_id, replica_directory_id, log_end_offset, last_fetch_timestamp, last_caught_up_timestamp
+    }
     describe_quorum::QuorumNode { node_id, listeners }
     describe_quorum::QuorumListener { name, host, port }
     elect_leaders::ElectLeadersRequest { election_type, topic_partitions, timeout_ms }
@@ -222,17 +227,25 @@ structs! {
     elect_leaders::ElectLeadersResponse { throttle_time_ms, error_code, replica_election_results }
     elect_leaders::ElectionResult { topic, partition_result }
     elect_leaders::ElectionPartitionResult { partition_id, error_code, error_message }
-    alter_partition_reassignments::AlterPartitionReassignmentsRequest { timeout_ms, allow_replication_factor_change, topics }
+    alter_partition_reassignments::AlterPartitionReassignmentsRequest {
+        timeout_ms, allow_replication_factor_change, topics
+    }
     alter_partition_reassignments::ReassignableTopic { name, partitions }
     alter_partition_reassignments::ReassignablePartition { partition_index, replicas }
-    alter_partition_reassignments::AlterPartitionReassignmentsResponse { throttle_time_ms, allow_replication_factor_change, error_code, error_message, responses }
+    alter_partition_reassignments::AlterPartitionReassignmentsResponse {
+        throttle_time_ms, allow_replication_factor_change, error_code, error_message, responses
+    }
     alter_partition_reassignments::ReassignableTopicResponse { name, partitions }
     alter_partition_reassignments::ReassignablePartitionResponse { partition_index, error_code, error_message }
     list_partition_reassignments::ListPartitionReassignmentsRequest { timeout_ms, topics }
     list_partition_reassignments::ListReassignmentsTopic { name, partition_indexes }
-    list_partition_reassignments::ListPartitionReassignmentsResponse { throttle_time_ms, error_code, error_message, topics }
+    list_partition_reassignments::ListPartitionReassignmentsResponse {
+        throttle_time_ms, error_code, error_message, topics
+    }
     list_partition_reassignments::OngoingTopicReassignment { name, partitions }
-    list_partition_reassignments::OngoingPartitionReassignment { partition_index, replicas, adding_replicas, removing_replicas }
+    list_partition_reassignments::OngoingPartitionReassignment {
+        partition_index, replicas, adding_replicas, removing_replicas
+    }
     unregister_broker::UnregisterBrokerRequest { broker_id }
     unregister_broker::UnregisterBrokerResponse { throttle_time_ms, error_code, error_message }
     update_features::UpdateFeaturesRequest { timeout_ms, feature_updates, validate_only }

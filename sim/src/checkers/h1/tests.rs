@@ -1,11 +1,12 @@
 //! A test per clause, and per licence that must not be taken for loss.
 
 use super::super::Regime;
-use super::super::kit::{LOG, Tale, alter, delete_records};
+use super::super::kit::{LOG, Tale, alter, delete_records, disk_with};
 use super::NothingLost;
+use crate::disk::SimDisk;
 use crate::history::{Op, Outcome};
 use highwater_env::Event;
-use highwater_types::{Offset, PartitionIndex, Timestamp};
+use highwater_types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
 #[test]
 fn what_stands_where_it_was_acknowledged_passes() {
@@ -88,6 +89,43 @@ fn a_start_that_nothing_allows_is_found() {
     tale.finds(NothingLost, "H1", "nothing allowed its removal");
     tale.op(delete_records(1, Outcome::Ok(Offset(1))));
     tale.finds(NothingLost, "H1", "offset 1 holds");
+}
+
+#[test]
+fn a_replica_without_what_is_committed_is_found() {
+    let tell = |holders: &[usize]| {
+        let mut tale = Tale::new();
+        let mut checksum = 0;
+        for node in 0..2 {
+            let (disk, sum) = disk_with(0, 2);
+            checksum = sum;
+            tale.broker(node, if holders.contains(&node) { disk } else { SimDisk::new(1) });
+        }
+        tale.tell(Event::PartitionState {
+            index: 1,
+            log: LOG,
+            leader: Some(BrokerId(1)),
+            epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            replicas: vec![BrokerId(1), BrokerId(2)],
+            isr: vec![BrokerId(1), BrokerId(2)],
+            elr: Vec::new(),
+        });
+        tale.tell(Event::Appended {
+            log: LOG,
+            base: Offset(0),
+            last: Offset(2),
+            epoch: LeaderEpoch(0),
+            checksum,
+            producer: None,
+        });
+        tale.tell(Event::HighWatermark { log: LOG, end: Offset(3) });
+        tale
+    };
+    tell(&[0, 1]).passes(NothingLost);
+    tell(&[0]).finds(NothingLost, "H1", "replica 2 of orders-0 does not hold offsets 0 to 2");
+    tell(&[0]).tell_from(1, Event::LogStart { log: LOG, start: Offset(3) }).passes(NothingLost);
+    tell(&[0]).topic_deleted().passes(NothingLost);
 }
 
 #[test]

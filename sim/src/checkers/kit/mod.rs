@@ -3,5 +3,5 @@
 mod stage;
 mod tale;
 
-pub use stage::{LOG, Stage};
+pub use stage::{LOG, Stage, disk_with};
 pub use tale::{Tale, alter, delete_records, time};

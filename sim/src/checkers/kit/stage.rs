@@ -1,16 +1,18 @@
-//! A log on one or two nodes, told of event by event.
+//! A log on some nodes, told of event by event.
 
-use super::super::{Checker, Checkers, Regime};
+use super::super::{Checker, Checkers, Regime, Stop, Terms};
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use bytes::Bytes;
 use highwater_env::{Disk, Event, File, OpenMode};
+use highwater_metadata::METADATA_LOG;
 use highwater_records::{BatchBuilder, Batches, Codec};
 use highwater_types::{
-    Instant, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, Uuid,
+    BrokerEpoch, BrokerId, Instant, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    Timestamp, TopicId, Uuid,
 };
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -23,25 +25,56 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A log of the topic `orders` on one or two nodes with one checker. Time moves on by a tenth of a second per step.
-pub struct Stage {
-    checkers: Checkers,
-    disk: SimDisk,
-    node: NodeId,
-    now: Instant,
+/// Who tells what the controller decides.
+const CONTROLLER: NodeId = NodeId(9);
+
+/// The newest file of a log.
+#[derive(Clone, Copy)]
+struct Place {
     segment: Offset,
     position: u64,
+}
+
+/// A log of the topic `orders` on some nodes with one checker: broker 1 is on node 0, and so on. Time moves on by a
+/// tenth of a second per step.
+pub struct Stage {
+    checkers: Checkers,
+    disks: Vec<SimDisk>,
+    places: Vec<Place>,
+    node: NodeId,
+    now: Instant,
+    /// The entry of the metadata that was told last.
+    index: u64,
+    epochs: Vec<BrokerEpoch>,
     found: Option<Violation>,
 }
 
 impl Stage {
     pub fn new(checker: impl Checker + 'static) -> Self {
-        let checkers = Checkers::with(Regime::Unlimited, vec![Box::new(checker)]);
-        let disk = SimDisk::new(1);
-        let (node, now, segment) = (NodeId(0), Instant(0), Offset(0));
-        let mut stage = Self { checkers, disk, node, now, segment, position: 64, found: None };
+        let mut checkers = Checkers::with(Regime::Unlimited, Terms::default(), vec![Box::new(checker)]);
+        let disks: Vec<_> = (0..3).map(|number| SimDisk::new(number + 1)).collect();
+        for (number, disk) in disks.iter().enumerate() {
+            checkers.add_broker(NodeId(number), broker(number), disk.clone());
+        }
+        checkers.add_broker(CONTROLLER, BrokerId(10), SimDisk::new(9));
+        let mut stage = Self {
+            checkers,
+            places: vec![Place { segment: Offset(0), position: 64 }; disks.len()],
+            epochs: vec![BrokerEpoch::NONE; disks.len()],
+            disks,
+            node: NodeId(0),
+            now: Instant(0),
+            index: 0,
+            found: None,
+        };
         stage.tell(Event::TopicCreated { topic: LOG.topic, name: "orders".to_owned() });
         stage
+    }
+
+    /// What brokers promise.
+    pub fn terms(&mut self, terms: Terms) -> &mut Self {
+        self.checkers.set_terms(terms);
+        self
     }
 
     /// As if no topic had been made: a log of the broker's own.
@@ -50,10 +83,20 @@ impl Stage {
         self
     }
 
-    pub fn tell(&mut self, event: Event) -> &mut Self {
+    fn hear(&mut self, node: NodeId, event: &Event) {
         self.now = Instant(self.now.0 + 100_000_000);
-        let heard = self.checkers.hear(self.node, self.now, &event, &self.disk);
+        let heard = self.checkers.hear(node, self.now, event);
         self.found = self.found.take().or(heard.err());
+    }
+
+    pub fn tell(&mut self, event: Event) -> &mut Self {
+        self.hear(self.node, &event);
+        self
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.now = Instant(self.now.0 + seconds * 1_000_000_000);
         self
     }
 
@@ -61,6 +104,91 @@ impl Stage {
     pub fn on(&mut self, node: usize) -> &mut Self {
         self.node = NodeId(node);
         self
+    }
+
+    fn decide(&mut self, event: &Event) -> &mut Self {
+        self.hear(CONTROLLER, event);
+        self
+    }
+
+    fn state(&self, leader: i32, epoch: i32, sets: [&[usize]; 3]) -> Event {
+        let [replicas, isr, elr] = sets.map(|set| set.iter().map(|&number| broker(number)).collect());
+        Event::PartitionState {
+            index: self.index,
+            log: LOG,
+            leader: usize::try_from(leader).ok().map(broker),
+            epoch: LeaderEpoch(epoch),
+            partition_epoch: self.index as i32,
+            replicas,
+            isr,
+            elr,
+        }
+    }
+
+    /// The controller decides who leads (nobody: -1) and who is in sync, by their nodes.
+    pub fn partition(
+        &mut self,
+        leader: i32,
+        epoch: i32,
+        replicas: &[usize],
+        isr: &[usize],
+        elr: &[usize],
+    ) -> &mut Self {
+        self.index += 1;
+        let state = self.state(leader, epoch, [replicas, isr, elr]);
+        self.decide(&state)
+    }
+
+    /// The controller takes a new incarnation of a node's broker in, which serves from then on.
+    pub fn register(&mut self, node: usize) -> &mut Self {
+        self.index += 1;
+        self.epochs[node] = BrokerEpoch(self.index as i64);
+        let event = self.broker_state(node, false);
+        self.decide(&event);
+        self.hear(NodeId(node), &event);
+        self
+    }
+
+    fn broker_state(&self, node: usize, fenced: bool) -> Event {
+        Event::BrokerState { index: self.index, broker: broker(node), epoch: self.epochs[node], fenced }
+    }
+
+    /// The controller fences a node's broker.
+    pub fn fence(&mut self, node: usize) -> &mut Self {
+        self.index += 1;
+        let event = self.broker_state(node, true);
+        self.decide(&event)
+    }
+
+    /// In one entry, the controller fences a node's broker and decides on the partition.
+    pub fn fence_and(&mut self, node: usize, leader: i32, epoch: i32, sets: [&[usize]; 3]) -> &mut Self {
+        self.fence(node);
+        let state = self.state(leader, epoch, sets);
+        self.decide(&state)
+    }
+
+    /// All of the last entry has been told.
+    pub fn settle(&mut self) -> &mut Self {
+        self.index += 1;
+        let event = Event::QuorumApplied { index: self.index, term: 1, checksum: 0 };
+        self.decide(&event)
+    }
+
+    /// The node leads.
+    pub fn leads(&mut self, epoch: i32) -> &mut Self {
+        self.tell(Event::Leading { log: LOG, epoch: LeaderEpoch(epoch), start: Offset(0) })
+    }
+
+    /// The node follows.
+    pub fn follows(&mut self, epoch: i32) -> &mut Self {
+        self.tell(Event::Following { log: LOG, epoch: LeaderEpoch(epoch), leader: None })
+    }
+
+    /// The node, which leads, counts those on these nodes.
+    pub fn in_sync(&mut self, epoch: i32, committed: &[usize], pending: &[usize]) -> &mut Self {
+        let [committed, pending] =
+            [committed, pending].map(|set| set.iter().map(|&number| broker(number)).collect());
+        self.tell(Event::InSync { log: LOG, epoch: LeaderEpoch(epoch), committed, pending })
     }
 
     pub fn append_as(&mut self, base: i64, last: i64, epoch: i32, checksum: u32) -> &mut Self {
@@ -89,6 +217,14 @@ impl Stage {
 
     pub fn truncated(&mut self, end: i64) -> &mut Self {
         self.tell(Event::Truncated { log: LOG, end: Offset(end) })
+    }
+
+    pub fn truncating(&mut self, end: i64) -> &mut Self {
+        self.tell(Event::Truncating { log: LOG, end: Offset(end) })
+    }
+
+    pub fn restarted(&mut self, start: i64) -> &mut Self {
+        self.tell(Event::Restarted { log: LOG, start: Offset(start) })
     }
 
     pub fn recovered(&mut self, start: i64, end: i64, proven: i64) -> &mut Self {
@@ -120,38 +256,56 @@ impl Stage {
         self.tell(Event::TopicDeleted { topic: LOG.topic })
     }
 
+    /// The node's process dies.
     pub fn crash(&mut self) -> &mut Self {
-        self.checkers.node_stopped(self.node, false);
+        self.end(Stop::Crash)
+    }
+
+    /// The node's process ends in order.
+    pub fn stop(&mut self) -> &mut Self {
+        self.end(Stop::Clean)
+    }
+
+    /// The node's machine loses power.
+    pub fn cut_power(&mut self) -> &mut Self {
+        self.end(Stop::Power)
+    }
+
+    /// The node gets an empty disk.
+    pub fn wipe(&mut self) -> &mut Self {
+        self.end(Stop::Wiped)
+    }
+
+    fn end(&mut self, how: Stop) -> &mut Self {
+        self.checkers.node_stopped(self.node, how);
         self
+    }
+
+    fn disk(&self) -> &SimDisk {
+        &self.disks[self.node.0]
     }
 
     /// The disk does something that an honest one does not do.
     pub fn lie(&mut self) -> &mut Self {
         let victim = PathBuf::from("/victim");
-        let file = now(self.disk.open(&victim, OpenMode::CreateNew)).unwrap();
+        let disk = self.disk();
+        let file = now(disk.open(&victim, OpenMode::CreateNew)).unwrap();
         now(file.write_at(0, vec![Bytes::from_static(b"x")])).unwrap();
         now(file.sync_data()).unwrap();
-        now(self.disk.sync_dir(&PathBuf::from("/"))).unwrap();
-        assert!(self.disk.flip_bit(&victim, 0, 1));
+        now(disk.sync_dir(&PathBuf::from("/"))).unwrap();
+        assert!(disk.flip_bit(&victim, 0, 1));
         self
     }
 
-    fn dir() -> PathBuf {
-        PathBuf::from(format!("/data/logs/{LOG}"))
-    }
-
     fn path(&self) -> PathBuf {
-        Self::dir().join(format!("{:020}.log", self.segment.0))
+        dir(LOG).join(format!("{:020}.log", self.places[self.node.0].segment.0))
     }
 
     /// Puts a batch into the log's file, without a sync.
     fn put(&mut self, bytes: Bytes) {
-        now(self.disk.create_dir_all(&Self::dir())).unwrap();
-        let mode = if self.position == 64 { OpenMode::CreateNew } else { OpenMode::Write };
-        let file = now(self.disk.open(&self.path(), mode)).unwrap();
-        let length = bytes.len() as u64;
-        now(file.write_at(self.position, vec![bytes])).unwrap();
-        self.position += length;
+        let position = self.places[self.node.0].position;
+        self.places[self.node.0].position += bytes.len() as u64;
+        put(self.disk(), &self.path(), position, bytes);
     }
 
     /// Appends a batch that is in the log's file.
@@ -167,15 +321,31 @@ impl Stage {
         self.append_as(base, last, 0, batch(base, last, b"value").1)
     }
 
+    /// Appends an entry of the metadata, which is on the node's disk or not.
+    pub fn entry(&mut self, index: i64, durable: bool) -> &mut Self {
+        let (bytes, checksum) = batch(index, index, b"entry");
+        if durable {
+            put_durably(self.disk(), METADATA_LOG, index, bytes);
+        }
+        self.tell(Event::Appended {
+            log: METADATA_LOG,
+            base: Offset(index),
+            last: Offset(index),
+            epoch: LeaderEpoch(1),
+            checksum,
+            producer: None,
+        })
+    }
+
     /// The log goes on in another file.
     pub fn roll(&mut self, segment: i64) -> &mut Self {
-        (self.segment, self.position) = (Offset(segment), 64);
+        self.places[self.node.0] = Place { segment: Offset(segment), position: 64 };
         self
     }
 
     /// Syncs the bytes of the newest file, and not its name.
     pub fn sync_data(&mut self) -> &mut Self {
-        let file = now(self.disk.open(&self.path(), OpenMode::Write)).unwrap();
+        let file = now(self.disk().open(&self.path(), OpenMode::Write)).unwrap();
         now(file.sync_data()).unwrap();
         self
     }
@@ -183,10 +353,21 @@ impl Stage {
     /// Syncs the newest file and its name.
     pub fn sync_disk(&mut self) -> &mut Self {
         self.sync_data();
-        for dir in [Self::dir(), "/data/logs".into(), "/data".into(), "/".into()] {
-            now(self.disk.sync_dir(&dir)).unwrap();
-        }
+        sync_dirs(self.disk(), LOG);
         self
+    }
+
+    /// Nothing keeps the cluster from being as it should.
+    #[track_caller]
+    pub fn settled(&mut self) {
+        assert_eq!(self.checkers.unsettled(self.now), None);
+    }
+
+    #[track_caller]
+    pub fn is_unsettled(&mut self, property: &str, part: &str) {
+        let found = self.checkers.unsettled(self.now).expect("something is not as it should be");
+        assert_eq!(found.property, property, "{found}");
+        assert!(found.message.contains(part), "{found}");
     }
 
     #[track_caller]
@@ -200,6 +381,44 @@ impl Stage {
         assert_eq!(found.property, property, "{found}");
         assert!(found.message.contains(part), "{found}");
     }
+}
+
+/// The broker on a node.
+fn broker(node: usize) -> BrokerId {
+    BrokerId(node as i32 + 1)
+}
+
+fn dir(log: LogId) -> PathBuf {
+    PathBuf::from(format!("/data/logs/{log}"))
+}
+
+fn put(disk: &SimDisk, path: &Path, position: u64, bytes: Bytes) {
+    now(disk.create_dir_all(path.parent().unwrap())).unwrap();
+    let mode = if position == 64 { OpenMode::CreateNew } else { OpenMode::Write };
+    let file = now(disk.open(path, mode)).unwrap();
+    now(file.write_at(position, vec![bytes])).unwrap();
+}
+
+fn sync_dirs(disk: &SimDisk, log: LogId) {
+    for dir in [dir(log), "/data/logs".into(), "/data".into(), "/".into()] {
+        now(disk.sync_dir(&dir)).unwrap();
+    }
+}
+
+/// A disk on which the log holds one batch; and the batch's checksum.
+pub fn disk_with(base: i64, last: i64) -> (SimDisk, u32) {
+    let disk = SimDisk::new(7);
+    let (bytes, checksum) = batch(base, last, b"value");
+    put_durably(&disk, LOG, base, bytes);
+    (disk, checksum)
+}
+
+/// Makes a segment of one batch that survives a power loss.
+fn put_durably(disk: &SimDisk, log: LogId, base: i64, bytes: Bytes) {
+    let path = dir(log).join(format!("{base:020}.log"));
+    put(disk, &path, 64, bytes);
+    now(now(disk.open(&path, OpenMode::Write)).unwrap().sync_data()).unwrap();
+    sync_dirs(disk, log);
 }
 
 fn appended(base: i64, last: i64, epoch: i32, checksum: u32, producer: Option<(i64, i16, i32)>) -> Event {

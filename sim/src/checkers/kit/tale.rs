@@ -1,13 +1,13 @@
 //! A history of the topic `orders` with one partition, and what stands in it at the end.
 
-use super::super::{Checker, Checkers, End, Regime};
+use super::super::{Checker, Checkers, End, Regime, Terms};
 use super::LOG;
 use crate::disk::SimDisk;
 use crate::executor::{EPOCH_MS, NodeId, Violation};
 use crate::history::{FinalPartition, FinalRecord, FinalState, History, Op, Outcome, Str};
 use bytes::Bytes;
 use highwater_env::Event;
-use highwater_types::{Instant, Offset, PartitionIndex, Timestamp};
+use highwater_types::{BrokerId, Instant, Offset, PartitionIndex, Timestamp};
 use std::collections::BTreeMap;
 
 const P0: PartitionIndex = PartitionIndex(0);
@@ -30,6 +30,7 @@ pub struct Tale {
     pub history: History,
     pub state: FinalState,
     checkers: Checkers,
+    disks: BTreeMap<NodeId, SimDisk>,
     now: Instant,
     sends: u64,
 }
@@ -51,10 +52,12 @@ impl Tale {
                 partitions: BTreeMap::from([(("orders".into(), P0), partition)]),
                 ..FinalState::default()
             },
-            checkers: Checkers::with(Regime::Unlimited, Vec::new()),
+            checkers: Checkers::with(Regime::Unlimited, Terms::default(), Vec::new()),
+            disks: BTreeMap::new(),
             now: Instant(0),
             sends: 0,
         };
+        tale.broker(0, SimDisk::new(1));
         tale.tell(Event::TopicCreated { topic: LOG.topic, name: "orders".to_owned() });
         tale
     }
@@ -166,15 +169,32 @@ impl Tale {
         self
     }
 
+    /// There is a broker on that node, with that disk.
+    pub fn broker(&mut self, node: usize, disk: SimDisk) -> &mut Self {
+        let id = i32::try_from(node).unwrap() + 1;
+        self.checkers.add_broker(NodeId(node), BrokerId(id), disk.clone());
+        self.disks.insert(NodeId(node), disk);
+        self
+    }
+
     /// The node tells something.
     pub fn tell(&mut self, event: Event) -> &mut Self {
+        self.tell_from(0, event)
+    }
+
+    /// A node tells something.
+    pub fn tell_from(&mut self, node: usize, event: Event) -> &mut Self {
         let now = self.now();
-        self.checkers.hear(NodeId(0), now, &event, &SimDisk::new(1)).unwrap();
+        self.checkers.hear(NodeId(node), now, &event).unwrap();
         self
     }
 
     pub fn log_start(&mut self, start: i64) -> &mut Self {
         self.tell(Event::LogStart { log: LOG, start: Offset(start) })
+    }
+
+    pub fn topic_deleted(&mut self) -> &mut Self {
+        self.tell(Event::TopicDeleted { topic: LOG.topic })
     }
 
     pub fn clock_ahead(&mut self, ms: i64) -> &mut Self {
@@ -189,7 +209,7 @@ impl Tale {
     }
 
     pub fn check(&self, mut checker: impl Checker, regime: Regime) -> Result<(), Violation> {
-        checker.finish(&End::new(&self.history, &self.state, self.checkers.ghost(), regime))
+        checker.finish(&End::new(&self.history, &self.state, self.checkers.ghost(), &self.disks, regime))
     }
 
     #[track_caller]

@@ -1,13 +1,14 @@
 //! A test per clause, and for what is not promised.
 
+use super::super::Terms;
 use super::super::kit::Stage;
 use super::Acknowledgements;
 use highwater_env::Event;
 use highwater_metadata::METADATA_LOG;
-use highwater_types::{LeaderEpoch, Offset, TopicId};
+use highwater_types::{BrokerId, LeaderEpoch, Offset, TopicId};
 
 fn stage() -> Stage {
-    let mut stage = Stage::new(Acknowledgements::new(true));
+    let mut stage = Stage::new(Acknowledgements::default());
     stage.write(0, 4).sync_disk().synced(5).watermark(5);
     stage
 }
@@ -37,7 +38,7 @@ fn a_sync_that_is_told_and_did_not_happen_is_found() {
     let lost = "a power loss now would lose them";
     stage().write(5, 6).synced(7).watermark(7).acknowledged(5, 6).finds("S14", lost);
     stage().acknowledged(0, 4).write(5, 6).synced(7).watermark(7).acknowledged(5, 6).finds("S14", lost);
-    let mut stage = Stage::new(Acknowledgements::new(true));
+    let mut stage = Stage::new(Acknowledgements::default());
     stage.write(0, 4).synced(5).watermark(5).acknowledged(0, 4).finds("S14", lost);
 }
 
@@ -55,6 +56,70 @@ fn other_bytes_than_those_that_were_appended_are_found() {
     stage.finds("S14", "a power loss now would lose them");
 }
 
+/// Three replicas, the first two of which are in sync, and one batch that both have on disk.
+fn replicated() -> Stage {
+    let mut stage = Stage::new(Acknowledgements::default());
+    stage.partition(0, 1, &[0, 1, 2], &[0, 1], &[]);
+    stage.on(1).follows(1).write(0, 4).sync_disk().synced(5);
+    stage.on(0).leads(1).write(0, 4).sync_disk().synced(5).in_sync(1, &[0, 1], &[2]).watermark(5);
+    stage
+}
+
+#[test]
+fn what_all_in_sync_replicas_have_may_be_acknowledged() {
+    let mut stage = replicated();
+    stage.acknowledged(0, 4).write(5, 6).sync_disk().on(1).write(5, 6).sync_disk().on(0).watermark(7);
+    stage.acknowledged(5, 6).on(1).crash().on(0).acknowledged(0, 4).passes();
+    // A replica whose disk was replaced is asked nothing.
+    replicated().on(1).wipe().on(0).acknowledged(0, 4).passes();
+}
+
+#[test]
+fn an_in_sync_replica_without_the_batch_on_disk_is_found() {
+    let mut stage = replicated();
+    stage.write(5, 6).sync_disk().on(1).write(5, 6).synced(7).on(0).watermark(7).acknowledged(5, 6);
+    stage.finds("S14", "a power loss of broker 2, which is in sync, now would lose them");
+    let mut stage = replicated();
+    stage.write(5, 6).sync_disk().watermark(7).acknowledged(5, 6).finds("S14", "a power loss of broker 2");
+}
+
+#[test]
+fn an_in_sync_replica_without_the_batch_in_its_page_cache_is_found() {
+    let cached = || Terms { durable: false, ..Terms::default() };
+    let mut stage = replicated();
+    stage.terms(cached()).write(5, 6).on(1).write(5, 6).on(0).watermark(7).acknowledged(5, 6).passes();
+    let mut stage = replicated();
+    stage.terms(cached()).write(5, 6).watermark(7).acknowledged(5, 6);
+    stage.finds("S14", "the page cache of broker 2, which is in sync, does not have them");
+    let mut stage = replicated();
+    stage.terms(cached()).write(5, 6).on(1).cut_power().on(0).watermark(7).acknowledged(5, 6).passes();
+}
+
+#[test]
+fn too_few_in_sync_replicas_are_found() {
+    replicated()
+        .in_sync(1, &[0], &[1])
+        .acknowledged(0, 4)
+        .finds("S14", "with 1 in-sync replicas, and 2 are needed");
+}
+
+#[test]
+fn a_change_that_no_majority_of_voters_has_is_found() {
+    let told = |holders: &[usize]| {
+        let mut stage = Stage::new(Acknowledgements::default());
+        let voters = vec![vec![BrokerId(1), BrokerId(2), BrokerId(3)]];
+        stage.tell(Event::QuorumVoters { index: 0, voters });
+        for node in 0..3 {
+            stage.on(node).entry(0, holders.contains(&node));
+        }
+        stage.on(0).tell(Event::QuorumApplied { index: 0, term: 1, checksum: 1 });
+        stage.tell(Event::TopicCreated { topic: TopicId::default(), name: "new".to_owned() });
+        stage
+    };
+    told(&[1, 2]).passes();
+    told(&[1]).finds("S14", "on the disks of 1 of 3 voters");
+}
+
 #[test]
 fn a_sync_of_a_failed_log_is_found() {
     stage().write(5, 6).poisoned().sync_disk().synced(7).finds("S14", "a log that had failed");
@@ -67,7 +132,8 @@ fn what_is_not_promised_is_not_asked_for() {
     stage().topic_deleted().acknowledged(5, 6).passes();
     stage().write(5, 6).acknowledged_by_one(5, 6).passes();
     stage().log_start(5).acknowledged(0, 4).passes();
-    let mut cached = Stage::new(Acknowledgements::new(false));
+    let mut cached = Stage::new(Acknowledgements::default());
+    cached.terms(Terms { durable: false, ..Terms::default() });
     cached.write(0, 4).watermark(5).acknowledged(0, 4).passes();
 }
 

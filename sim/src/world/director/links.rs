@@ -2,7 +2,7 @@
 
 use super::Director;
 use crate::executor::{Link, NodeId, Simulation};
-use highwater_faults::{Action, LinkDelays, Way};
+use highwater_faults::{Action, LinkDelays, Others, Way};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,11 +10,14 @@ use std::time::Duration;
 pub type Hop = (NodeId, NodeId);
 
 /// What a fault of links hits.
+#[derive(Clone)]
 pub struct Ends {
     /// The machines.
     pub nodes: Vec<NodeId>,
     /// Whether all links of each are meant, and not the one between the two.
     pub whole: bool,
+    /// Whose links with these, if all are meant.
+    pub from: Others,
 }
 
 /// What faults do to links at the moment. They overlap, so that each link is worked out anew.
@@ -67,7 +70,8 @@ impl Links {
 impl Director {
     pub(super) async fn act_on_links(&self, simulation: &Simulation, what: Action, ends: &Ends) {
         match what {
-            Action::Isolate { lasting, way, flaps } => {
+            Action::Isolate { lasting, way, flaps, from } => {
+                let ends = &Ends { from, ..ends.clone() };
                 self.isolate(simulation, ends, lasting, way, flaps.max(1)).await;
             }
             Action::Split { lasting, sides } => self.split(simulation, lasting, sides).await,
@@ -99,6 +103,7 @@ impl Director {
 
     async fn isolate(&self, simulation: &Simulation, ends: &Ends, lasting: Duration, way: Way, flaps: u32) {
         let how = match way {
+            Way::Both if ends.from == Others::Nodes => "is cut off from the other nodes",
             Way::Both => "is cut off",
             Way::In => "hears nothing",
             Way::Out => "is not heard",
@@ -149,7 +154,11 @@ impl Director {
     fn pairs(&self, ends: &Ends) -> Vec<Hop> {
         match *ends.nodes {
             [one, other] if !ends.whole => vec![(one, other)],
-            _ => ends.nodes.iter().flat_map(|&own| self.links_of(own)).collect(),
+            _ => {
+                let clients = if ends.from == Others::Nodes { self.nodes.clients() } else { Vec::new() };
+                let links = ends.nodes.iter().flat_map(|&own| self.links_of(own));
+                links.filter(|(_, other)| !clients.contains(other)).collect()
+            }
         }
     }
 

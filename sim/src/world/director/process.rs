@@ -27,17 +27,47 @@ enum Death {
     Wipe,
 }
 
+/// A recovery that is cut off in its middle.
+#[derive(Clone, Copy)]
+struct Recovery {
+    /// What it is a recovery from.
+    first: Death,
+    down: Duration,
+    /// How many disk operations it gets to make.
+    operations: u64,
+    unsynced: Unsynced,
+}
+
 impl Director {
     pub(super) async fn act_on_process(&self, simulation: &Simulation, what: Action, targets: Vec<NodeId>) {
+        if !self.is_bearable(simulation, &what, &targets).await {
+            simulation.note(&format!("the cluster could not bear a {} now", what.name()));
+            return;
+        }
         match what {
             Action::Crash { down } => self.kill_for(simulation, &targets, Death::Crash, down).await,
             Action::PowerCut { down, unsynced } => {
                 self.kill_for(simulation, &targets, Death::Power(unsynced), down).await;
             }
-            Action::Wipe { down } => self.kill_for(simulation, &targets, Death::Wipe, down).await,
+            Action::Wipe { down } | Action::ReplaceDisk { down } => {
+                self.kill_for(simulation, &targets, Death::Wipe, down).await;
+            }
             Action::PowerCutInRecovery { down, operations, unsynced } => {
                 for &node in &targets {
-                    self.cut_recovery(simulation, node, down, operations, unsynced).await;
+                    let cut = Recovery { first: Death::Power(unsynced), down, operations, unsynced };
+                    self.cut_recovery(simulation, node, cut).await;
+                }
+            }
+            Action::CrashThenPowerCut { down, operations, unsynced } => {
+                for &node in &targets {
+                    let cut = Recovery { first: Death::Crash, down, operations, unsynced };
+                    self.cut_recovery(simulation, node, cut).await;
+                }
+            }
+            Action::RollingRestart { down, pause } => {
+                for &node in &targets {
+                    self.restart(simulation, node, down).await;
+                    simulation.sleep(pause).await;
                 }
             }
             Action::Restart { down } => {
@@ -118,16 +148,10 @@ impl Director {
         self.nodes.start(simulation, node);
     }
 
-    /// Cuts the power, and again when the recovery has made so many disk operations.
-    async fn cut_recovery(
-        &self,
-        simulation: &Simulation,
-        node: NodeId,
-        down: Duration,
-        operations: u64,
-        unsynced: Unsynced,
-    ) {
-        if !self.kill(simulation, node, Death::Power(unsynced)) {
+    /// Ends a process, and cuts the power when the recovery has made so many disk operations.
+    async fn cut_recovery(&self, simulation: &Simulation, node: NodeId, cut: Recovery) {
+        let Recovery { first, down, operations, unsynced } = cut;
+        if !self.kill(simulation, node, first) {
             return;
         }
         simulation.sleep(down).await;

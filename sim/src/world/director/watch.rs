@@ -131,12 +131,16 @@ impl Watch {
             if wait.left > 0 {
                 return true;
             }
-            fired.push((wait.fault, wait.stops_disk, wait.target == Role::EveryBroker));
+            fired.push((wait.fault, wait.stops_disk, wait.target.clone()));
             false
         });
-        for (fault, stops_disk, everywhere) in fired {
+        for (fault, stops_disk, target) in fired {
             if stops_disk {
-                let nodes = if everywhere { self.nodes.brokers() } else { vec![node] };
+                let nodes = match target {
+                    Role::EveryBroker => self.nodes.brokers(),
+                    Role::EveryNode => self.nodes.all(),
+                    _ => vec![node],
+                };
                 for node in nodes {
                     self.fuses.lay(node, 0);
                     state.stopped.insert(node);
@@ -159,7 +163,19 @@ impl Watch {
             Role::Leader(partition) => {
                 self.nodes.leader(&partition.topic, partition.partition).is_none_or(|leader| leader == node)
             }
-            Role::EveryBroker | Role::AnyBroker | Role::Client(_) | Role::Link(..) => true,
+            Role::Follower(partition) => {
+                self.nodes.followers(&partition.topic, partition.partition).contains(&node)
+            }
+            Role::ActiveController => self.nodes.controller().is_none_or(|controller| controller == node),
+            Role::Controller(number) => {
+                let place = usize::try_from(*number).unwrap_or(usize::MAX).wrapping_sub(1);
+                self.nodes.controllers().get(place) == Some(&node)
+            }
+            Role::Nodes(set) => {
+                let place = self.nodes.all().iter().position(|&other| other == node);
+                place.is_some_and(|place| set >> place & 1 == 1)
+            }
+            Role::EveryBroker | Role::EveryNode | Role::AnyBroker | Role::Client(_) | Role::Link(..) => true,
         }
     }
 }
@@ -183,6 +199,9 @@ fn told(event: &Event) -> Option<(EventKind, Option<LogId>)> {
         Event::Truncated { log, .. } => (EventKind::Truncation, Some(*log)),
         Event::Poisoned { log } => (EventKind::Poisoning, Some(*log)),
         Event::Damaged { log, .. } => (EventKind::Damage, Some(*log)),
+        Event::Leading { log, .. } => (EventKind::Leading, Some(*log)),
+        Event::InSync { log, .. } => (EventKind::InSync, Some(*log)),
+        Event::QuorumLeader { .. } => (EventKind::ControllerElected, None),
         Event::TopicCreated { .. } => (EventKind::TopicCreated, None),
         Event::TopicDeleted { .. } => (EventKind::TopicDeleted, None),
         _ => return None,

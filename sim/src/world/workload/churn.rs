@@ -40,13 +40,14 @@ async fn life(machine: Machine, mut rng: Rng, recorder: Recorder, name: String) 
     let partitions = rng.random_range(1..=3);
     let configs =
         vec![("segment.bytes".to_owned(), ["1024", "4096"][rng.random_range(0..2usize)].to_owned())];
-    if !create(&admin, &recorder, &name, partitions, configs).await {
+    let replicas = machine.shared.replicas();
+    if !create(&admin, &recorder, &name, (partitions, replicas), configs).await {
         return;
     }
     let spec = TopicSpec {
         name: name.clone(),
         partitions: partitions.unsigned_abs(),
-        replicas: 1,
+        replicas: machine.shared.replicas(),
         configs: BTreeMap::new(),
     };
     fill(&machine, &mut rng, client, spec).await;
@@ -63,7 +64,7 @@ async fn create(
     admin: &Admin<SimEnv>,
     recorder: &Recorder,
     name: &str,
-    partitions: i32,
+    (partitions, replicas): (i32, u32),
     configs: Vec<(String, String)>,
 ) -> bool {
     let id = recorder.begin(Op::CreateTopic {
@@ -75,7 +76,7 @@ async fn create(
     let topic = NewTopic {
         name: name.to_owned(),
         partitions: Some(partitions),
-        replication_factor: Some(1),
+        replication_factor: Some(i16::try_from(replicas).unwrap_or(1)),
         configs,
     };
     let result = admin.create_topic(&topic, false).await;

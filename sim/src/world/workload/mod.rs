@@ -4,7 +4,9 @@ mod churn;
 mod configs;
 mod consumer;
 mod delete_records;
+mod describes;
 mod duplicates;
+mod moves;
 mod offsets;
 mod probe;
 mod producer;
@@ -42,6 +44,19 @@ pub(super) fn start(machines: &[Machine]) {
             machine.work("topics-work", churn::run(task.clone()));
             machine.work("configs-work", configs::run(task.clone()));
             machine.work("deletes-work", delete_records::run(task.clone()));
+            let churn = &workload.churn;
+            if churn.describes.is_some() {
+                machine.work("describes-work", describes::run(task.clone()));
+            }
+            for (wanted, what) in [
+                (churn.reassignments, moves::Move::Reassignment),
+                (churn.elections, moves::Move::Election),
+                (churn.voters, moves::Move::Voter),
+            ] {
+                if wanted.is_some() {
+                    machine.work("moves-work", moves::run(task.clone(), what));
+                }
+            }
             machine.work("offsets-work", offsets::run(task));
         }
     }

@@ -1,5 +1,6 @@
 //! `highwater cluster status` and `health`: what there is, and what is wrong with it.
 
+use super::quorum::QuorumView;
 use super::view::{Load, PartitionView, Trouble, View};
 use crate::output::{Output, Style};
 use highwater_types::BrokerId;
@@ -12,19 +13,21 @@ pub const EXIT_UNHEALTHY: u8 = 4;
 const LISTED: usize = 20;
 
 /// Prints all of it.
-pub fn status(view: &View, output: &Output) -> anyhow::Result<ExitCode> {
+pub fn status(view: &View, quorum: Option<&QuorumView>, output: &Output) -> anyhow::Result<()> {
     if output.style() == Style::Json {
         let mut value = verdict(view);
         value["brokers"] = brokers(view).into_iter().map(|(value, _)| value).collect();
-        output.json(&value)?;
-        return Ok(ExitCode::SUCCESS);
+        value["quorum"] = quorum.map_or(Value::Null, QuorumView::json);
+        return output.json(&value);
     }
-    output.item(&(), &heading(view))?;
+    output.item(&(), &format!("{}\n", heading(view)))?;
     const HEADER: [&str; 8] =
         ["BROKER", "STATE", "ADDRESS", "RACK", "LEADS", "PREFERRED", "REPLICAS", "OUT OF SYNC"];
     output.table(&HEADER, &brokers(view))?;
-    list_troubled(view, output)?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(quorum) = quorum {
+        quorum.print(output)?;
+    }
+    list_troubled(view, output)
 }
 
 /// Prints what is wrong; the exit code says whether anything is.
@@ -64,7 +67,7 @@ fn heading(view: &View) -> String {
     }
     let word = if verdict(view)["healthy"] == true { "HEALTHY" } else { "NOT HEALTHY" };
     format!(
-        "{word}  cluster {}\n{live} of {} brokers live, controller {controller}, {partitions} partitions: {}\n",
+        "{word}  cluster {}\n{live} of {} brokers live, controller {controller}, {partitions} partitions: {}",
         view.cluster_id,
         view.brokers.len(),
         sums.join(", ")

@@ -1,5 +1,6 @@
 //! A cluster as one look at it shows it: its brokers, its partitions, and what is wrong with them.
 
+use anyhow::Context;
 use highwater_client::{Admin, Resource, TopicMetadata};
 use highwater_env_tokio::TokioEnv;
 use highwater_types::BrokerId;
@@ -106,6 +107,11 @@ impl PartitionView {
             Some(min) if in_sync == min => Trouble::AtMinIsr,
             _ => Trouble::UnderReplicated,
         })
+    }
+
+    /// Whether another replica than the preferred one leads it.
+    pub fn is_displaced(&self) -> bool {
+        self.leader.is_some() && self.leader != self.replicas.first().copied()
     }
 }
 
@@ -219,6 +225,15 @@ fn partitions(name: &str, topic: &TopicMetadata) -> Vec<PartitionView> {
     topic.partitions.iter().map(view).collect()
 }
 
+/// Understands `topic-partition`; topics may have dashes in their names.
+pub fn parse_partition(text: &str) -> anyhow::Result<(String, i32)> {
+    let parsed =
+        text.rsplit_once(['-', '/', ':']).and_then(|(topic, index)| Some((topic, index.parse().ok()?)));
+    let (topic, index) =
+        parsed.with_context(|| format!("{text:?}: expected a partition, such as orders-0"))?;
+    Ok((topic.to_owned(), index))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -270,5 +285,14 @@ pub(super) mod tests {
         );
         let load = view.loads()[&BrokerId(1)];
         assert_eq!(load, Load { leads: 3, preferred: 5, replicas: 5, lagging: 2 });
+        assert!(view.partitions[2].is_displaced());
+    }
+
+    #[test]
+    fn partitions_are_named_in_several_ways() {
+        for text in ["a-b-3", "a-b/3", "a-b:3"] {
+            assert_eq!(parse_partition(text).unwrap(), ("a-b".to_owned(), 3));
+        }
+        parse_partition("orders").unwrap_err();
     }
 }

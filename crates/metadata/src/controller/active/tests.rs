@@ -49,7 +49,7 @@ fn registrations_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_repeated_registration_keeps_its_epoch_and_a_restart_waits_for_the_session() {
+fn a_repeated_registration_keeps_its_epoch_and_another_disk_waits_for_the_session() {
     let mut world = World::new(&[]);
     let first = world.registration(1, BrokerEpoch::NONE);
     world.register(&first).unwrap();
@@ -64,12 +64,18 @@ fn a_repeated_registration_keeps_its_epoch_and_a_restart_waits_for_the_session()
         world.register(&Registration { disk: DiskId(Uuid([9; 16])), ..first }),
         RefusalCode::InvalidRegistration,
     );
+    // One disk has one process, so this is the same broker, started anew.
     let restarted = world.registration(1, BrokerEpoch::NONE);
-    check_refused(world.register(&restarted), RefusalCode::DuplicateBrokerRegistration);
-    world.now = world.now.after(std::time::Duration::from_secs(9));
     world.register(&restarted).unwrap();
-    assert!(world.epoch(1) > epoch);
+    let restarted_epoch = world.epoch(1);
+    assert!(restarted_epoch > epoch);
     assert!(world.image.broker(BrokerId(1)).unwrap().fenced);
+    world.beat(1);
+    let replaced = Registration { disk: DiskId(Uuid([9; 16])), ..world.registration(1, BrokerEpoch::NONE) };
+    check_refused(world.register(&replaced), RefusalCode::DuplicateBrokerRegistration);
+    world.now = world.now.after(std::time::Duration::from_secs(9));
+    world.register(&replaced).unwrap();
+    assert!(world.epoch(1) > restarted_epoch);
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! What is known of the machines that brokers run on.
+
+use highwater_env::Event;
+use highwater_types::{BrokerEpoch, BrokerId};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It was asked to, and ended in order.
+    Clean,
+    /// It died: what was in the page cache stays.
+    Crash,
+    /// Its machine lost power.
+    Power,
+    /// Its machine got an empty disk.
+    Wiped,
+}
+
+/// A machine that a broker runs on.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The broker.
+    pub broker: BrokerId,
+    /// Whether its process runs.
+    pub running: bool,
+    /// What the broker's registration was when its process last ended.
+    pub registered: BrokerEpoch,
+    /// The last process did not end in order, and had changed something.
+    pub unclean: bool,
+    /// The disk was replaced since it last registered.
+    pub wiped: bool,
+    /// How often its disk was replaced.
+    pub wipes: u32,
+    /// The process that runs has changed something.
+    dirty: bool,
+}
+
+impl Machine {
+    pub(super) fn new(broker: BrokerId) -> Self {
+        Self {
+            broker,
+            running: false,
+            registered: BrokerEpoch::NONE,
+            unclean: false,
+            wiped: false,
+            wipes: 0,
+            dirty: false,
+        }
+    }
+
+    pub(super) fn take(&mut self, event: &Event) {
+        self.running = true;
+        self.dirty |=
+            matches!(event, Event::Appended { .. } | Event::Truncating { .. } | Event::LogStart { .. });
+    }
+
+    /// The process ended. `registered` is what the broker's registration is at that moment.
+    pub(super) fn stop(&mut self, how: Stop, registered: BrokerEpoch) {
+        self.running = false;
+        self.registered = registered;
+        self.unclean = how != Stop::Clean && (self.dirty || self.unclean);
+        self.dirty = false;
+        if how == Stop::Wiped {
+            self.wiped = true;
+            self.wipes += 1;
+        }
+    }
+
+    /// The broker serves with a registration of the process that runs.
+    pub(super) fn serves(&mut self) {
+        (self.unclean, self.wiped) = (false, false);
+    }
+}
