@@ -79,7 +79,8 @@ impl<E: Env> Fetcher<E> {
             max_bytes: settings.replica_fetch_response_max_bytes,
             ..requests::empty(&self.shared)
         };
-        self.session.fill(&mut request, &ready, settings.replica_fetch_max_bytes);
+        let wanted = ready.iter().map(|ready| (ready.partition.id(), ready.followed));
+        self.session.fill(&mut request, wanted, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
         let answer = link.call(&request, requests::VERSION, patience + wait).await?;
         if is_of_session(answer.error_code) {
