@@ -8,12 +8,14 @@
 mod connection;
 mod fetcher;
 mod proposals;
+mod quota;
 mod reporter;
 mod requests;
 mod session;
 mod source;
 
 pub(crate) use proposals::{Controller, Proposals};
+pub(crate) use quota::{Quotas, is_limited};
 pub(crate) use source::Reports;
 
 use crate::partition::Partition;
@@ -27,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// What a node does so that its partitions are replicated.
 pub(crate) struct Replication<E: Env> {
     proposals: Arc<Proposals>,
+    quotas: Quotas,
     /// The brokers that something is or was followed at.
     sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
     /// The node, once it runs.
@@ -38,6 +41,7 @@ impl<E: Env> Replication<E> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             proposals: Arc::default(),
+            quotas: Quotas::default(),
             sources: Mutex::default(),
             shared: OnceLock::new(),
             tasks: Mutex::default(),
@@ -47,6 +51,11 @@ impl<E: Env> Replication<E> {
     /// The partitions whose leader has something to ask the controller for.
     pub(crate) fn proposals(&self) -> &Arc<Proposals> {
         &self.proposals
+    }
+
+    /// What replication may take.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Begins to work for a node.

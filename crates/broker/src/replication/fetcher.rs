@@ -1,12 +1,14 @@
 //! Fetching from one broker all that is followed there.
 
 use super::connection::Connection;
+use super::quota::is_limited;
 use super::requests;
 use super::session::Session;
 use super::source::{Ready, Source};
+use crate::directory::Routing;
 use crate::state::Shared;
 use highwater_env::{Env, Purpose, Rng, Task};
-use highwater_types::{Instant, LogId};
+use highwater_types::{BrokerId, Instant, LogId};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
@@ -40,7 +42,8 @@ impl<E: Env> Fetcher<E> {
     async fn run(mut self) {
         let mut connection = None;
         while !self.shared.stop.is_raised() {
-            let (ready, next) = self.source.ready(self.now());
+            let (mut ready, mut next) = self.source.ready(self.now());
+            self.hold_back(&mut ready, &mut next);
             if ready.is_empty() {
                 if next.is_none() {
                     // Nobody is kept connected that nothing is followed at.
@@ -58,6 +61,40 @@ impl<E: Env> Fetcher<E> {
                 let pause = self.pause();
                 self.rest(Some(self.now().after(pause))).await;
             }
+        }
+    }
+
+    /// Leaves out what is throttled, while the quota is used up.
+    fn hold_back(&self, ready: &mut Vec<Ready<E>>, next: &mut Option<Instant>) {
+        let routing = self.shared.directory.load();
+        let rate = routing.settings.follower_replication_throttled_rate;
+        let (quota, now) = (&self.shared.directory.replication().quotas().follower, self.now());
+        if !is_limited(rate) || quota.left(rate, now) > 0 {
+            return;
+        }
+        let node = self.shared.config.node_id;
+        let count = ready.len();
+        ready.retain(|ready| {
+            let log = ready.partition.id();
+            // Who is in sync is waited for by every produce request.
+            !is_throttled(&routing, log, node)
+                || routing.image.partition(log).is_some_and(|state| state.isr.contains(&node))
+        });
+        if ready.len() < count {
+            let free = quota.free_at(rate, now);
+            *next = Some(next.map_or(free, |next| next.min(free)));
+        }
+    }
+
+    /// Counts what was fetched for throttled replicas.
+    fn count(&self, answer: &FetchResponse) {
+        let routing = self.shared.directory.load();
+        let rate = routing.settings.follower_replication_throttled_rate;
+        if is_limited(rate) {
+            let node = self.shared.config.node_id;
+            let throttled = partitions(answer).filter(|(log, _)| is_throttled(&routing, *log, node));
+            let bytes = throttled.map(|(_, data)| length(data)).sum();
+            self.shared.directory.replication().quotas().follower.record(bytes, rate, self.now());
         }
     }
 
@@ -99,6 +136,7 @@ impl<E: Env> Fetcher<E> {
         let bytes: usize = partitions(&answer).map(|(_, data)| length(data)).sum();
         // What is fetched counts against the memory that clients share, so that they are held back before it is gone.
         let charge = self.shared.budget.overdraw(bytes);
+        self.count(&answer);
         let mut asked: BTreeMap<LogId, Ready<E>> =
             ready.into_iter().map(|ready| (ready.partition.id(), ready)).collect();
         let limit =
@@ -178,6 +216,13 @@ pub(super) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<
         work.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// Whether this node's replica fetches within the quota.
+fn is_throttled<E: Env>(routing: &Routing<E>, log: LogId, node: BrokerId) -> bool {
+    routing
+        .topic_by_id(log.topic)
+        .is_some_and(|topic| topic.rules.follower_throttled.contains(log.partition, node))
 }
 
 fn partitions(answer: &FetchResponse) -> impl Iterator<Item = (LogId, &PartitionData)> {

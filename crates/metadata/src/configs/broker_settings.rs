@@ -24,10 +24,14 @@ pub struct BrokerSettings {
     pub delete_topic_enable: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
+    /// `follower.replication.throttled.rate`.
+    pub follower_replication_throttled_rate: i64,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval_seconds: i64,
     /// `leader.imbalance.per.broker.percentage`.
     pub leader_imbalance_per_broker_percentage: i32,
+    /// `leader.replication.throttled.rate`.
+    pub leader_replication_throttled_rate: i64,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
     /// `max.connections`.
@@ -76,8 +80,10 @@ impl BrokerSettings {
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
+            leader_replication_throttled_rate: long("leader.replication.throttled.rate"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
