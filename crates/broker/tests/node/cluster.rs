@@ -125,11 +125,8 @@ async fn create_with(
     replication_factor: i16,
     configs: &[(&str, &str)],
 ) -> CreatableTopicResult {
-    let config = |&(name, value): &(&str, &str)| CreatableTopicConfig {
-        name: name.into(),
-        value: Some(value.into()),
-        ..CreatableTopicConfig::default()
-    };
+    let config =
+        |&(name, value): &(&str, &str)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: 1,
@@ -238,12 +235,7 @@ fn catching_up(seed: u64, topic: &[(&str, &str)]) -> Duration {
 async fn set_on_all(client: &mut Client<SimEnv>, name: &str, value: &str) -> ErrorCode {
     use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
     let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
-    let resource = AlterConfigsResource {
-        resource_type: 4,
-        resource_name: "".into(),
-        configs: vec![config],
-        ..AlterConfigsResource::default()
-    };
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: "".into(), configs: vec![config] };
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
     client.call(1, &request).await.responses.remove(0).error_code
 }
