@@ -475,3 +475,31 @@ fn a_log_is_durable_when_it_is_made_and_gone_when_it_is_deleted() {
         assert!(!left.keys().any(|path| path.to_string_lossy().contains("deleted")), "{left:?}");
     });
 }
+
+#[test]
+fn an_opening_that_is_given_up_frees_what_it_opened() {
+    let bench = Bench::new(31);
+    bench.sim.block_on(async {
+        let (store, log) = bench.create(small()).await;
+        append_all(&log, &refs(&words(40))).await;
+        store.close().await.expect("a clean close");
+        let mut polls = 0_u32;
+        loop {
+            let mut opening = Box::pin(bench.try_open());
+            let mut left = polls;
+            let opened = std::future::poll_fn(|cx| match left.checked_sub(1) {
+                None => std::task::Poll::Ready(None),
+                Some(fewer) => {
+                    left = fewer;
+                    opening.as_mut().poll(cx).map(Some)
+                }
+            });
+            // Whoever holds the directory's lock still would be told apart here.
+            match opened.await {
+                Some(opened) => break drop(opened.expect("the directory is free")),
+                None => polls += 1,
+            }
+        }
+        assert!(polls > 10, "it was given up at {polls} points alone");
+    });
+}

@@ -3,6 +3,7 @@
 use crate::{
     DecodeError, DecodeProblem, Decoder, EncodeError, EncodeProblem, Encoder, ErrorCode, Records, Str,
 };
+use bytes::Bytes;
 use highwater_types::{
     BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, Uuid,
 };
@@ -238,6 +239,56 @@ impl Nullable for Str {
         }
         if let Some(value) = value {
             out.raw(value.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that mean nothing to a broker. Record batches are [`Records`], which are not copied.
+impl Field for Bytes {
+    #[inline]
+    fn least(at: At) -> usize {
+        Self::least_nullable(at)
+    }
+
+    #[inline]
+    fn bound(&self) -> usize {
+        5 + self.len()
+    }
+
+    #[inline]
+    fn read(input: &mut Decoder, at: At) -> Result<Self, DecodeError> {
+        Self::read_nullable(input, at)?.ok_or_else(unexpected_null)
+    }
+
+    #[inline]
+    fn write(&self, out: &mut Encoder, at: At) -> Result<(), EncodeError> {
+        Self::write_nullable(Some(self), out, at)
+    }
+}
+
+impl Nullable for Bytes {
+    #[inline]
+    fn least_nullable(at: At) -> usize {
+        if at.flexible { 1 } else { 4 }
+    }
+
+    #[inline]
+    fn read_nullable(input: &mut Decoder, at: At) -> Result<Option<Self>, DecodeError> {
+        let length = if at.flexible { input.compact_length()? } else { input.long_length()? };
+        length.map(|length| input.bytes(length)).transpose()
+    }
+
+    #[inline]
+    fn write_nullable(value: Option<&Self>, out: &mut Encoder, at: At) -> Result<(), EncodeError> {
+        let length = value.map(Bytes::len);
+        if at.flexible {
+            out.compact_length(length)?;
+        } else {
+            out.long_length(length)?;
+        }
+        if let Some(value) = value {
+            out.raw(value);
         }
         Ok(())
     }

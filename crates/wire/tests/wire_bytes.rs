@@ -109,6 +109,42 @@ fn describe_log_dirs_response_of_the_newest_version() {
 }
 
 #[test]
+fn offset_commit_and_fetch_of_version_10_name_topics_by_id() {
+    let partition = OffsetCommitRequestPartition {
+        committed_offset: Offset(7),
+        ..OffsetCommitRequestPartition::default()
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: "left out".into(),
+        topic_id: topic_id(),
+        partitions: vec![partition],
+    };
+    let request = OffsetCommitRequest { group_id: "g".into(), topics: vec![topic], ..Default::default() };
+    assert_snapshot!(
+        hex(&body(&request, 10).expect("it has bytes")),
+        @r"
+    0267ffff ffff0100 02111111 11111111 11111111 11111111 11020000 00000000 00000000 0007ffff
+    ffff0000 0000
+    "
+    );
+    let topic = OffsetFetchRequestTopics {
+        name: "left out".into(),
+        topic_id: topic_id(),
+        partition_indexes: vec![PartitionIndex(3)],
+    };
+    let group = OffsetFetchRequestGroup {
+        group_id: "g".into(),
+        topics: Some(vec![topic]),
+        ..OffsetFetchRequestGroup::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    assert_snapshot!(
+        hex(&body(&request, 10).expect("it has bytes")),
+        @"02026700 ffffffff 02111111 11111111 11111111 11111111 11020000 00030000 0000"
+    );
+}
+
+#[test]
 fn list_offsets_11_is_as_10() {
     let request = ListOffsetsRequest { timeout_ms: 5, ..Default::default() };
     let response = ListOffsetsResponse { throttle_time_ms: 5, ..Default::default() };

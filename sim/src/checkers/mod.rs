@@ -96,6 +96,8 @@ impl Seen<'_> {
             | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
             | Event::Truncating { log, .. }
+            | Event::Made { log, .. }
+            | Event::Deleting { log }
             | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Recovered { log, .. }

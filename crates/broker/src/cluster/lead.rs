@@ -52,6 +52,13 @@ impl<E: Env> Cluster<E> {
             |Sight { view, controller, .. }: Sight<'_>| controller::unregister_broker(view, controller, id);
         let (answers, index) = self.decide(decide).await?;
         self.0.wait_carried(index).await;
+        let quorum = &self.0.quorum;
+        if answers.iter().all(Result::is_ok)
+            && quorum.status().learners.contains(&id)
+            && let Err(error) = quorum.remove_learner(id).await
+        {
+            tracing::warn!(%id, %error, "a broker that is gone is told of the metadata still: unregister it again");
+        }
         Ok(answers)
     }
 

@@ -5,7 +5,7 @@ use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
 use highwater_sim::disk::PowerRates;
 use highwater_sim::{NodeId, SimEnv, Simulation};
-use highwater_types::{BrokerId, ClusterId, Uuid};
+use highwater_types::{BrokerId, ClusterId, PartitionIndex, Uuid};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::create_topics::CreatableTopicConfig;
 use highwater_wire::messages::*;
@@ -14,17 +14,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Machines of a cluster, and the one that the client runs on.
-struct Cluster<'a> {
-    sim: &'a Simulation,
-    machines: BTreeMap<i32, NodeId>,
-    client: SimEnv,
+pub struct Cluster<'a> {
+    pub sim: &'a Simulation,
+    pub machines: BTreeMap<i32, NodeId>,
+    pub client: SimEnv,
 }
 
-fn cluster_id() -> ClusterId {
+pub fn cluster_id() -> ClusterId {
     ClusterId(Uuid::from_random(77))
 }
 
-fn config(id: i32, voters: i32) -> BrokerConfig {
+pub fn config(id: i32, voters: i32) -> BrokerConfig {
     let every = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     let mut config = BrokerConfig::new(BrokerId(id), "/data", every(9092));
     config.cluster_id = Some(cluster_id());
@@ -44,18 +44,18 @@ fn config(id: i32, voters: i32) -> BrokerConfig {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(sim: &'a Simulation, brokers: i32) -> Self {
+    pub fn new(sim: &'a Simulation, brokers: i32) -> Self {
         show_logs();
         let machines = (1..=brokers).map(|id| (id, sim.node(&format!("broker-{id}")).node())).collect();
         Self { sim, machines, client: sim.node("client") }
     }
 
-    async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
+    pub async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
         Node::launch(self.sim.env(self.machines[&config.node_id.0]), config).await.unwrap()
     }
 
     /// Starts all nodes and waits until they serve.
-    async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
+    pub async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
         let mut nodes = BTreeMap::new();
         for id in self.machines.keys() {
             nodes.insert(*id, self.launch(config(*id, voters)).await);
@@ -66,14 +66,14 @@ impl<'a> Cluster<'a> {
         nodes
     }
 
-    async fn client(&self, id: i32) -> Client<SimEnv> {
+    pub async fn client(&self, id: i32) -> Client<SimEnv> {
         use highwater_env::Network;
         let addresses = self.client.network().resolve(&format!("broker-{id}"), 9092).await.unwrap();
         Client::connect(&self.client, addresses[0]).await
     }
 
     /// Who leads a partition, as a node says.
-    async fn leader(&self, ask: i32, topic: &str) -> i32 {
+    pub async fn leader(&self, ask: i32, topic: &str) -> i32 {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]),
             ..Default::default()
@@ -83,7 +83,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Waits until a node names another leader than `old`.
-    async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
+    pub async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
         loop {
             let leader = self.leader(ask, topic).await;
             if leader >= 0 && leader != old {
@@ -108,14 +108,18 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
+    pub async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
         let mut client = self.client(at).await;
         let response = client.call(9, &produce("t", 0, batch(&[value]), -1)).await;
         response.responses[0].partition_responses[0].clone()
     }
 }
 
-async fn create(client: &mut Client<SimEnv>, name: &str, replication_factor: i16) -> CreatableTopicResult {
+pub async fn create(
+    client: &mut Client<SimEnv>,
+    name: &str,
+    replication_factor: i16,
+) -> CreatableTopicResult {
     create_with(client, name, replication_factor, &[]).await
 }
 
@@ -250,4 +254,38 @@ fn throttled_replicas_catch_up_at_the_rate_of_their_quota() {
             assert!((3..9).contains(&took.as_secs()), "{name}: {took:?}");
         }
     }
+}
+
+#[test]
+fn a_broker_that_is_unregistered_is_not_told_of_the_metadata_any_more() {
+    let sim = Simulation::new(13);
+    let cluster = Cluster::new(&sim, 4);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let observers = async || {
+            let topic = describe_quorum::DescribeQuorumTopic {
+                topic_name: "__cluster_metadata".into(),
+                partitions: vec![describe_quorum::DescribeQuorumPartition {
+                    partition_index: PartitionIndex(0),
+                }],
+            };
+            let request = DescribeQuorumRequest { topics: vec![topic] };
+            let answer = cluster.client(1).await.call(0, &request).await;
+            answer.topics[0].partitions[0]
+                .observers
+                .iter()
+                .map(|observer| observer.replica_id.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(observers().await, [4]);
+        nodes.remove(&4).unwrap().shutdown().await.unwrap();
+        let request = UnregisterBrokerRequest { broker_id: BrokerId(4) };
+        let answer = cluster.client(1).await.call(0, &request).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "{answer:?}");
+        assert_eq!(observers().await, [0; 0]);
+        // It may come again.
+        let back = cluster.launch(config(4, 3)).await;
+        back.ready().await.unwrap();
+        assert_eq!(observers().await, [4]);
+    });
 }

@@ -16,3 +16,4 @@ mod metadata_log;
 mod offsets;
 mod producing;
 mod record_crashes;
+mod turned_away;

@@ -1,6 +1,7 @@
 //! What is fuzzed.
 
 mod config;
+mod groups;
 mod metadata;
 mod node;
 mod quorum;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Box<dyn Target>> {
         Box::new(records::Batches),
         Box::new(records::Compressed),
         Box::new(metadata::Frames),
+        Box::new(groups::GroupRecords),
         Box::new(config::Config),
         Box::new(quorum::Calls),
         Box::new(quorum::Replies),

@@ -50,6 +50,10 @@ pub(super) const BROKER_KEYS: &[Key] = &[
             "How many bytes per second the broker fetches for the replicas in follower.replication.throttled.replicas \
              of their topics.",
         ),
+    Key::new("initial.broker.registration.timeout.ms", ValueType::Int, "60000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("How long a starting broker goes on while its registration is refused, before it ends."),
     Key::new("leader.imbalance.check.interval.seconds", ValueType::Long, "300")
         .rule(Rule::at_least(1))
         .read_only()

@@ -26,6 +26,8 @@ pub struct BrokerSettings {
     pub fetch_max_bytes: i32,
     /// `follower.replication.throttled.rate`.
     pub follower_replication_throttled_rate: i64,
+    /// `initial.broker.registration.timeout.ms`.
+    pub initial_broker_registration_timeout_ms: i32,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval_seconds: i64,
     /// `leader.imbalance.per.broker.percentage`.
@@ -81,6 +83,7 @@ impl BrokerSettings {
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
             follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
+            initial_broker_registration_timeout_ms: int("initial.broker.registration.timeout.ms"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
             leader_replication_throttled_rate: long("leader.replication.throttled.rate"),

@@ -91,7 +91,7 @@ fn check_message<M: Message + Sample + Clone + Debug + PartialEq>(
             );
             check_hostile::<M>(&bytes, version);
 
-            if (theirs.min..=theirs.max).contains(&version) {
+            if (theirs.min..=theirs.max).contains(&version) && !is_newer_request(M::NAME, version) {
                 let (printed, written, unread) = oracle(their_key, bytes.clone(), version);
                 assert_eq!(unread, 0, "{} v{version}", M::NAME);
                 assert_eq!(written, bytes, "{} v{version}: {value:?}", M::NAME);
@@ -100,6 +100,11 @@ fn check_message<M: Message + Sample + Clone + Debug + PartialEq>(
             }
         }
     }
+}
+
+/// Whether the other codec knows of that version in answers alone.
+fn is_newer_request(name: &str, version: i16) -> bool {
+    matches!((name, version), ("OffsetCommitRequest" | "OffsetFetchRequest", 10))
 }
 
 /// Fields that the other codec does not know: of a newer version of Kafka, or our own.

@@ -88,6 +88,13 @@ impl Sample for Str {
     }
 }
 
+impl Sample for Bytes {
+    fn sample(rng: &mut impl Rng) -> Self {
+        let length = [0, 1, 7, 127, 128][rng.random_range(0..5)];
+        Bytes::from_iter((0..length).map(|_| rng.random::<u8>()))
+    }
+}
+
 impl Sample for Records {
     fn sample(rng: &mut impl Rng) -> Self {
         let length = match rng.random_range(0..6) {
@@ -324,4 +331,96 @@ structs! {
         error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes,
         eligible_leader_replicas, last_known_elr, offline_replicas
     }
+    find_coordinator::FindCoordinatorRequest { key, key_type, coordinator_keys }
+    find_coordinator::FindCoordinatorResponse {
+        throttle_time_ms, error_code, error_message, node_id, host, port, coordinators
+    }
+    find_coordinator::Coordinator { key, node_id, host, port, error_code, error_message }
+    join_group::JoinGroupRequest {
+        group_id, session_timeout_ms, rebalance_timeout_ms, member_id, group_instance_id, protocol_type,
+        protocols, reason
+    }
+    join_group::JoinGroupRequestProtocol { name, metadata }
+    join_group::JoinGroupResponse {
+        throttle_time_ms, error_code, generation_id, protocol_type, protocol_name, leader, skip_assignment,
+        member_id, members
+    }
+    join_group::JoinGroupResponseMember { member_id, group_instance_id, metadata }
+    sync_group::SyncGroupRequest {
+        group_id, generation_id, member_id, group_instance_id, protocol_type, protocol_name, assignments
+    }
+    sync_group::SyncGroupRequestAssignment { member_id, assignment }
+    sync_group::SyncGroupResponse { throttle_time_ms, error_code, protocol_type, protocol_name, assignment }
+    heartbeat::HeartbeatRequest { group_id, generation_id, member_id, group_instance_id }
+    heartbeat::HeartbeatResponse { throttle_time_ms, error_code }
+    leave_group::LeaveGroupRequest { group_id, member_id, members }
+    leave_group::MemberIdentity { member_id, group_instance_id, reason }
+    leave_group::LeaveGroupResponse { throttle_time_ms, error_code, members }
+    leave_group::MemberResponse { member_id, group_instance_id, error_code }
+    offset_commit::OffsetCommitRequest {
+        group_id, generation_id_or_member_epoch, member_id, group_instance_id, retention_time_ms, topics
+    }
+    offset_commit::OffsetCommitRequestTopic { name, topic_id, partitions }
+    offset_commit::OffsetCommitRequestPartition {
+        partition_index, committed_offset, committed_leader_epoch, committed_metadata
+    }
+    offset_commit::OffsetCommitResponse { throttle_time_ms, topics }
+    offset_commit::OffsetCommitResponseTopic { name, topic_id, partitions }
+    offset_commit::OffsetCommitResponsePartition { partition_index, error_code }
+    offset_fetch::OffsetFetchRequest { group_id, topics, groups, require_stable }
+    offset_fetch::OffsetFetchRequestTopic { name, partition_indexes }
+    offset_fetch::OffsetFetchRequestGroup { group_id, member_id, member_epoch, topics }
+    offset_fetch::OffsetFetchRequestTopics { name, topic_id, partition_indexes }
+    offset_fetch::OffsetFetchResponse { throttle_time_ms, topics, error_code, groups }
+    offset_fetch::OffsetFetchResponseTopic { name, partitions }
+    offset_fetch::OffsetFetchResponsePartition {
+        partition_index, committed_offset, committed_leader_epoch, metadata, error_code
+    }
+    offset_fetch::OffsetFetchResponseGroup { group_id, topics, error_code }
+    offset_fetch::OffsetFetchResponseTopics { name, topic_id, partitions }
+    offset_fetch::OffsetFetchResponsePartitions {
+        partition_index, committed_offset, committed_leader_epoch, metadata, error_code
+    }
+    offset_delete::OffsetDeleteRequest { group_id, topics }
+    offset_delete::OffsetDeleteRequestTopic { name, partitions }
+    offset_delete::OffsetDeleteRequestPartition { partition_index }
+    offset_delete::OffsetDeleteResponse { error_code, throttle_time_ms, topics }
+    offset_delete::OffsetDeleteResponseTopic { name, partitions }
+    offset_delete::OffsetDeleteResponsePartition { partition_index, error_code }
+    describe_groups::DescribeGroupsRequest { groups, include_authorized_operations }
+    describe_groups::DescribeGroupsResponse { throttle_time_ms, groups }
+    describe_groups::DescribedGroup {
+        error_code, error_message, group_id, group_state, protocol_type, protocol_data, members,
+        authorized_operations
+    }
+    describe_groups::DescribedGroupMember {
+        member_id, group_instance_id, client_id, client_host, member_metadata, member_assignment
+    }
+    list_groups::ListGroupsRequest { states_filter, types_filter }
+    list_groups::ListGroupsResponse { throttle_time_ms, error_code, groups }
+    list_groups::ListedGroup { group_id, protocol_type, group_state, group_type }
+    delete_groups::DeleteGroupsRequest { groups_names }
+    delete_groups::DeleteGroupsResponse { throttle_time_ms, results }
+    delete_groups::DeletableGroupResult { group_id, error_code }
+    consumer_group_heartbeat::ConsumerGroupHeartbeatRequest {
+        group_id, member_id, member_epoch, instance_id, rack_id, rebalance_timeout_ms, subscribed_topic_names,
+        subscribed_topic_regex, server_assignor, topic_partitions
+    }
+    consumer_group_heartbeat::TopicPartitions { topic_id, partitions }
+    consumer_group_heartbeat::ConsumerGroupHeartbeatResponse {
+        throttle_time_ms, error_code, error_message, member_id, member_epoch, heartbeat_interval_ms, assignment
+    }
+    consumer_group_heartbeat::Assignment { topic_partitions }
+    consumer_group_describe::ConsumerGroupDescribeRequest { group_ids, include_authorized_operations }
+    consumer_group_describe::ConsumerGroupDescribeResponse { throttle_time_ms, groups }
+    consumer_group_describe::DescribedGroup {
+        error_code, error_message, group_id, group_state, group_epoch, assignment_epoch, assignor_name, members,
+        authorized_operations
+    }
+    consumer_group_describe::Member {
+        member_id, instance_id, rack_id, member_epoch, client_id, client_host, subscribed_topic_names,
+        subscribed_topic_regex, assignment, target_assignment, member_type
+    }
+    consumer_group_describe::Assignment { topic_partitions }
+    consumer_group_describe::TopicPartitions { topic_id, topic_name, partitions }
 }
