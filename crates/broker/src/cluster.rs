@@ -163,11 +163,10 @@ impl<E: Env> Cluster<E> {
         let (cluster, disk) = (store.cluster_id(), store.disk_id());
         let peers = Arc::new(Peers::new(env.clone(), move || Hello::new(cluster, node.0, disk, false)));
         let committed = Committed::new();
-        let options = QuorumOptions {
-            recovered: recovery.iter().find(|report| report.log == METADATA_LOG).cloned(),
-            election_timeout: millis(settings.controller_quorum_election_timeout_ms.into()),
-            ..QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR))
-        };
+        let mut options = QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR));
+        options.recovered = recovery.iter().find(|report| report.log == METADATA_LOG).cloned();
+        options.election_timeout = millis(settings.controller_quorum_election_timeout_ms.into());
+        options.heartbeat_interval = options.heartbeat_interval.min(options.election_timeout / 4);
         let seen = Seen::open(env.clone(), &config.data_dir).await.map_err(ClusterError::Seen)?;
         let log = metadata_log(&store, seen.mark().await.is_some()).await?;
         let transport = Arc::new(PeerTransport::new(Arc::clone(&peers), &config.voters));

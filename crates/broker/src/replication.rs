@@ -9,12 +9,15 @@ mod connection;
 mod fetcher;
 mod mender;
 mod proposals;
+mod quota;
 mod reporter;
 mod requests;
+mod session;
 mod source;
 
 pub(crate) use mender::Damage;
 pub(crate) use proposals::{Controller, Proposals};
+pub(crate) use quota::{Quotas, is_limited};
 pub(crate) use source::Reports;
 
 use crate::partition::Partition;
@@ -29,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub(crate) struct Replication<E: Env> {
     proposals: Arc<Proposals>,
     damage: Damage,
+    quotas: Quotas,
     /// The brokers that something is or was followed at.
     sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
     /// The node, once it runs.
@@ -41,6 +45,7 @@ impl<E: Env> Replication<E> {
         Arc::new(Self {
             proposals: Arc::default(),
             damage: Damage::default(),
+            quotas: Quotas::default(),
             sources: Mutex::default(),
             shared: OnceLock::new(),
             tasks: Mutex::default(),
@@ -55,6 +60,11 @@ impl<E: Env> Replication<E> {
     /// The logs in which damage was found.
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
+    }
+
+    /// What replication may take.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Begins to work for a node.

@@ -92,6 +92,7 @@ fn finish<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> {
     let context = reading.context();
     let metrics = &context.shared.metrics;
     metrics.fetched_bytes.add(found.bytes as u64);
+    reading.count_throttled(&found);
     let outcome = respond(reading, found);
     metrics.fetch_time.record(context.shared.env.clock().now().since(context.begun));
     outcome

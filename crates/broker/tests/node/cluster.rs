@@ -35,6 +35,8 @@ pub fn config(id: i32, voters: i32) -> BrokerConfig {
         advertised_host: Some(format!("broker-{id}")),
         advertised_port: None,
     });
+    // A few batches at a time, so that catching up takes several fetches.
+    config.settings.set("replica.fetch.max.bytes", "65536".to_owned()).unwrap();
     config.voters = (1..=voters)
         .map(|id| VoterConfig { id: BrokerId(id), host: format!("broker-{id}"), port: 9093 })
         .collect();
@@ -101,6 +103,13 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Waits until a node tells of so many replicas in sync.
+    async fn all_in_sync(&self, ask: i32, topic: &str, replicas: usize) {
+        while self.in_sync(ask, topic).await != replicas {
+            self.sim.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
         let mut client = self.client(at).await;
         let response = client.call(9, &produce("t", 0, batch(&[value]), -1)).await;
@@ -113,11 +122,22 @@ pub async fn create(
     name: &str,
     replication_factor: i16,
 ) -> CreatableTopicResult {
+    create_with(client, name, replication_factor, &[]).await
+}
+
+async fn create_with(
+    client: &mut Client<SimEnv>,
+    name: &str,
+    replication_factor: i16,
+    configs: &[(&str, &str)],
+) -> CreatableTopicResult {
+    let config =
+        |&(name, value): &(&str, &str)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: 1,
         replication_factor,
-        configs: Vec::<CreatableTopicConfig>::new(),
+        configs: configs.iter().map(config).collect(),
         ..CreatableTopic::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
@@ -147,9 +167,7 @@ fn records_survive_the_loss_of_their_leader() {
             // The lost one comes back and takes over again when the others go.
             let back = cluster.launch(config(first, 3)).await;
             back.ready().await.unwrap();
-            while cluster.in_sync(second, "t").await != 3 {
-                sim.sleep(Duration::from_millis(100)).await;
-            }
+            cluster.all_in_sync(second, "t", 3).await;
         });
     }
 }
@@ -187,6 +205,57 @@ fn a_controlled_shutdown_moves_leadership_first() {
         assert!(second >= 0 && second != first, "{first}, then {second}");
         assert_eq!(cluster.produce(second, "two").await.error_code, ErrorCode::NONE);
     });
+}
+
+/// How long a follower of a topic of this configuration takes to have 480 KB that it missed, with quotas of 100 KB
+/// per second on every broker.
+fn catching_up(seed: u64, topic: &[(&str, &str)]) -> Duration {
+    let sim = Simulation::new(seed);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let mut client = cluster.client(1).await;
+        for name in ["leader.replication.throttled.rate", "follower.replication.throttled.rate"] {
+            assert_eq!(set_on_all(&mut client, name, "100000").await, ErrorCode::NONE);
+        }
+        assert_eq!(create_with(&mut client, "t", 3, topic).await.error_code, ErrorCode::NONE);
+        let leader = cluster.leader_after(1, "t", -1).await;
+        let follower = if leader == 3 { 2 } else { 3 };
+        nodes.remove(&follower).unwrap().shutdown().await.unwrap();
+        for _ in 0..8 {
+            let produced = cluster.produce(leader, &"x".repeat(60_000)).await;
+            assert_eq!(produced.error_code, ErrorCode::NONE);
+        }
+        let begun = sim.now();
+        let back = cluster.launch(config(follower, 3)).await;
+        back.ready().await.unwrap();
+        // Who is in sync is not held back by what the other one catches up.
+        let sent = sim.now();
+        assert_eq!(cluster.produce(leader, "meanwhile").await.error_code, ErrorCode::NONE);
+        assert!(sim.now() - sent < Duration::from_secs(2), "{:?}", sim.now() - sent);
+        cluster.all_in_sync(leader, "t", 3).await;
+        sim.now() - begun
+    })
+}
+
+async fn set_on_all(client: &mut Client<SimEnv>, name: &str, value: &str) -> ErrorCode {
+    use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+    let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: "".into(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    client.call(1, &request).await.responses.remove(0).error_code
+}
+
+#[test]
+fn throttled_replicas_catch_up_at_the_rate_of_their_quota() {
+    for seed in 20..23 {
+        assert!(catching_up(seed, &[]) < Duration::from_secs(3));
+        for name in ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"] {
+            let took = catching_up(seed, &[(name, "*")]);
+            // One second's worth may come at once.
+            assert!((3..9).contains(&took.as_secs()), "{name}: {took:?}");
+        }
+    }
 }
 
 #[test]

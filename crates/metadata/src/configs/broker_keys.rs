@@ -44,6 +44,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1024))
         .read_only()
         .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
+    Key::new("follower.replication.throttled.rate", ValueType::Long, "9223372036854775807")
+        .rule(Rule::at_least(0))
+        .doc(
+            "How many bytes per second the broker fetches for the replicas in follower.replication.throttled.replicas \
+             of their topics.",
+        ),
     Key::new("initial.broker.registration.timeout.ms", ValueType::Int, "60000")
         .rule(Rule::at_least(0))
         .read_only()
@@ -58,6 +64,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .doc(
             "How many of the partitions that prefer a broker may be led by others, in percent, before leadership is \
              given back to it.",
+        ),
+    Key::new("leader.replication.throttled.rate", ValueType::Long, "9223372036854775807")
+        .rule(Rule::at_least(0))
+        .doc(
+            "How many bytes per second the broker serves to followers for the replicas in \
+             leader.replication.throttled.replicas of their topics.",
         ),
     Key::new("listeners", ValueType::List, "").unset().elsewhere("listener").doc("The addresses that are listened on."),
     Key::new("log.dirs", ValueType::List, "").unset().elsewhere("data_dir").doc("The directory that holds the data."),

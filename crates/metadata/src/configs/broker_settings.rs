@@ -24,12 +24,16 @@ pub struct BrokerSettings {
     pub delete_topic_enable: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
+    /// `follower.replication.throttled.rate`.
+    pub follower_replication_throttled_rate: i64,
     /// `initial.broker.registration.timeout.ms`.
     pub initial_broker_registration_timeout_ms: i32,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval_seconds: i64,
     /// `leader.imbalance.per.broker.percentage`.
     pub leader_imbalance_per_broker_percentage: i32,
+    /// `leader.replication.throttled.rate`.
+    pub leader_replication_throttled_rate: i64,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
     /// `log.scrub.interval.ms`.
@@ -82,9 +86,11 @@ impl BrokerSettings {
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
             initial_broker_registration_timeout_ms: int("initial.broker.registration.timeout.ms"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
+            leader_replication_throttled_rate: long("leader.replication.throttled.rate"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
             log_scrub_interval_ms: long("log.scrub.interval.ms"),
             log_scrub_io_max_bytes_per_second: long("log.scrub.io.max.bytes.per.second"),
