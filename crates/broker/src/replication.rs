@@ -105,6 +105,12 @@ impl<E: Env> Replication<E> {
         Arc::clone(source.reports())
     }
 
+    /// Brokers were started, fenced or unfenced.
+    pub(crate) fn brokers_changed(&self) {
+        self.proposals.ask_all();
+        self.sources().values().for_each(|source| source.look_again());
+    }
+
     /// Fetches a partition from a broker no longer.
     pub(crate) fn unfollow(&self, leader: BrokerId, log: LogId) {
         if let Some(source) = self.sources().get(&leader) {
