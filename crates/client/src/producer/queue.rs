@@ -236,8 +236,7 @@ impl PartitionQueue {
                 if !again && !error.is_retriable() {
                     // What this attempt was refused for, one before it may have passed.
                     let alone = batch.attempts == 1;
-                    let error =
-                        if alone { error } else { ClientError::Unsure { refusal: Box::new(error) } };
+                    let error = if alone { error } else { ClientError::Unsure { refusal: Box::new(error) } };
                     return self.finish(index, Err(error));
                 }
                 error
