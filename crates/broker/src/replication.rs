@@ -12,6 +12,7 @@ mod reporter;
 mod requests;
 mod source;
 
+pub(crate) use fetcher::until_stop;
 pub(crate) use proposals::{Controller, Proposals};
 pub(crate) use source::Reports;
 

@@ -147,7 +147,7 @@ impl<E: Env> Fetcher<E> {
 }
 
 /// Works until it is done, or the node stops.
-pub(super) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut stopped) = (pin!(work), pin!(shared.stop.raised()));
     poll_fn(|cx| {
         if stopped.as_mut().poll(cx).is_ready() {
