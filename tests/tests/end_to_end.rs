@@ -196,7 +196,9 @@ fn damage_is_found_and_said() {
         .collect();
     let segment = segments.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let inspect = |dir: &Path| Command::new(BINARY).args(["log", "inspect"]).arg(dir).output().unwrap();
+    let verify = |dir: &Path| Command::new(BINARY).args(["log", "verify"]).arg(dir).output().unwrap();
     assert_eq!(inspect(&setup.data()).status.code(), Some(0));
+    assert_eq!(verify(&setup.data()).status.code(), Some(0));
     let mut bytes = fs::read(segment).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -206,6 +208,12 @@ fn damage_is_found_and_said() {
     assert_eq!(inspected.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&inspected.stdout).contains("DAMAGED"));
     assert_eq!(inspect(&dir.0.join("data/logs")).status.code(), Some(1), "there is nothing to look at");
+    let verified = verify(&setup.data());
+    assert_eq!(verified.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(said.contains(segment.to_str().unwrap()) && said.contains("do not check out"), "{said}");
+    assert!(said.contains("Start the node"), "{said}");
+    assert_eq!(verify(&dir.0.join("data/logs")).status.code(), Some(1), "this is no data directory");
     let broker = Broker::start(setup).unwrap();
     let said = refused(broker.address(), &["consume", "rotten", "--from-beginning", "--exit-at-end"]);
     assert!(said.contains("damaged"), "{said}");

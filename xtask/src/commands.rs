@@ -18,6 +18,12 @@ pub fn bench(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCod
     run(&release_binary(workspace, "highwater-compare"), arguments.rest())
 }
 
+/// `cargo xtask measure`: clusters of processes, and parts of a node.
+pub fn measure(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
+    build(workspace, &["highwater", "highwater-floor", "highwater-measure"])?;
+    run(&release_binary(workspace, "highwater-measure"), arguments.rest())
+}
+
 /// `cargo xtask crash-test`: kills the real binary over and over.
 pub fn crash_test(workspace: &Workspace, arguments: &mut Arguments) -> Result<ExitCode> {
     build(workspace, &["highwater"])?;

@@ -29,6 +29,7 @@ Usage: cargo xtask COMMAND
   determinism [--seeds N]          every seed twice: the same run both times?
   mutants [ID...] [--seeds N]      planted bugs against the simulator, and clean code over the same seeds
   bench [--rounds N] [NAME...]     the broker against the floor program, in turn; prints docs/PERFORMANCE.md's tables
+  measure WHAT [OPTION...]         clusters of three brokers: replicated, idle, fail-over; and metadata, their state alone
   crash-test [--rounds N]          the real binary, killed over and over; no acknowledged record may be lost
   cluster-test [--rounds N]        a cluster of the real binary, its nodes killed, paused and cut off; the same
 ";
@@ -48,7 +49,9 @@ fn run(arguments: &mut Arguments) -> Result<ExitCode> {
     let helped = arguments.ask_for_help();
     let command = arguments.next_word();
     // The other commands start programs that explain themselves.
-    if helped && !matches!(command.as_deref(), Some("fuzz" | "bench" | "crash-test" | "cluster-test")) {
+    if helped
+        && !matches!(command.as_deref(), Some("fuzz" | "bench" | "measure" | "crash-test" | "cluster-test"))
+    {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -71,6 +74,7 @@ fn run(arguments: &mut Arguments) -> Result<ExitCode> {
         "determinism" => commands::determinism(&workspace, arguments),
         "mutants" => mutants::mutants(&workspace, arguments),
         "bench" => commands::bench(&workspace, arguments),
+        "measure" => commands::measure(&workspace, arguments),
         "crash-test" => commands::crash_test(&workspace, arguments),
         "cluster-test" => commands::cluster_test(&workspace, arguments),
         "help" => {

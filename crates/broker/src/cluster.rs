@@ -44,6 +44,7 @@ use highwater_metadata::configs::{BrokerSettings, ConfigView};
 use highwater_metadata::{Image, METADATA_LOG, Refusal};
 use highwater_quorum::{Quorum, QuorumError, QuorumOptions};
 use highwater_types::{BrokerEpoch, BrokerId, ClusterId, LogId, TopicId, Uuid};
+use logs::Wanted;
 use rand::Rng as _;
 use seen::Seen;
 use state::{Committed, MetadataMachine};
@@ -136,7 +137,7 @@ struct Inner<E: Env> {
     /// Up to where the committed metadata was carried out here.
     carried: Signal,
     seen: Seen<E>,
-    wanted: Mutex<logs::Wanted>,
+    wanted: Mutex<Wanted>,
     directory: Arc<Directory<E>>,
     ids: Mutex<Rng>,
     /// The incarnation of this broker; 0 before it is registered.
@@ -162,14 +163,14 @@ impl<E: Env> Cluster<E> {
         let (cluster, disk) = (store.cluster_id(), store.disk_id());
         let peers = Arc::new(Peers::new(env.clone(), move || Hello::new(cluster, node.0, disk, false)));
         let committed = Committed::new();
-        let options = QuorumOptions {
-            recovered: recovery.iter().find(|report| report.log == METADATA_LOG).cloned(),
-            election_timeout: millis(settings.controller_quorum_election_timeout_ms.into()),
-            ..QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR))
-        };
+        let mut options = QuorumOptions::new(node, disk, config.data_dir.join(QUORUM_DIR));
+        options.recovered = recovery.iter().find(|report| report.log == METADATA_LOG).cloned();
+        options.election_timeout = millis(settings.controller_quorum_election_timeout_ms.into());
+        options.heartbeat_interval = options.heartbeat_interval.min(options.election_timeout / 4);
         let seen = Seen::open(env.clone(), &config.data_dir).await.map_err(ClusterError::Seen)?;
         let log = metadata_log(&store, seen.mark().await.is_some()).await?;
         let transport = Arc::new(PeerTransport::new(Arc::clone(&peers), &config.voters));
+        let wanted = Wanted::after(recovery);
         let machine = Box::new(MetadataMachine::new(env.clone(), Arc::clone(&committed)));
         let quorum = Quorum::open(env.clone(), log, options, transport, machine).await?;
         Ok(Self(Arc::new(Inner {
@@ -184,7 +185,7 @@ impl<E: Env> Cluster<E> {
             committed,
             carried: Signal::default(),
             seen,
-            wanted: Mutex::default(),
+            wanted: Mutex::new(wanted),
             directory,
             registered: Signal::default(),
             turn: tokio::sync::Mutex::new(None),

@@ -56,10 +56,12 @@ pub(crate) fn of_unwritten(unwritten: &Unwritten) -> ErrorCode {
     }
 }
 
-/// The answer to a read that gave nothing.
-pub(crate) fn of_read(error: &ReadError) -> ErrorCode {
+/// The answer to a read that gave nothing, of a partition of which other brokers may have replicas.
+pub(crate) fn of_read(error: &ReadError, replicated: bool) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        // It is put back from another replica: consumers try again, as with any disk that fails.
+        ReadError::Damaged { .. } if replicated => ErrorCode::KAFKA_STORAGE_ERROR,
         // A consumer stops at this and says so, where after a storage error it would try for ever in silence.
         ReadError::Damaged { .. } => ErrorCode::CORRUPT_MESSAGE,
         ReadError::Closed => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,

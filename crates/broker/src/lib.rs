@@ -32,6 +32,7 @@ mod producer_ids;
 mod progress;
 mod replication;
 mod response;
+mod scrub;
 mod service;
 mod signal;
 mod state;

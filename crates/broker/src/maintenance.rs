@@ -31,7 +31,7 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
 }
 
 /// Waits for a while; false if the node stops meanwhile.
-async fn rests<E: Env>(shared: &Shared<E>, interval: Duration) -> bool {
+pub(crate) async fn rests<E: Env>(shared: &Shared<E>, interval: Duration) -> bool {
     let clock = shared.env.clock();
     let mut sleep = clock.sleep_until(clock.now().after(interval));
     let mut stopped = pin!(shared.stop.raised());

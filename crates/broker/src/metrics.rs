@@ -160,6 +160,10 @@ metrics! {
     counter fetched_bytes "highwater_fetched_bytes_total" "Bytes of records in answers to fetch requests.",
     counter fetches_parked "highwater_fetches_parked_total" "Fetch requests that waited for data.",
     counter logs_failed "highwater_logs_failed_total" "Logs that failed to write or sync and are out of use until a restart.",
+    counter damage_found "highwater_damage_found_total" "Times that stored batches were found damaged.",
+    counter scrubbed_bytes "highwater_scrubbed_bytes_total" "Bytes of logs that were looked through for damage.",
+    counter repairs "highwater_repairs_total" "Times that damaged batches were restored from another replica.",
+    counter repaired_bytes "highwater_repaired_bytes_total" "Bytes that were fetched for that.",
     counter damage_met "highwater_damage_met_total" "Reads that met damaged records.",
 }
 

@@ -13,6 +13,7 @@ use crate::listener;
 use crate::maintenance;
 use crate::metrics::{Metrics, render_number};
 use crate::producer_ids::ProducerIds;
+use crate::scrub;
 use crate::state::Shared;
 use crate::warnings::Warnings;
 use highwater_env::{Env, Listener, Network, Purpose, Task, timeout};
@@ -196,7 +197,7 @@ impl<E: Env> Node<E> {
             let served = Arc::clone(&shared);
             (address, internal::start(&env, bound, served, stop))
         });
-        let background = vec![maintenance::start(&shared)];
+        let background = vec![maintenance::start(&shared), scrub::start(&shared)];
         let replication = shared.directory.replication();
         replication.proposals().set_controller(Arc::new(shared.cluster.in_sync_controller()));
         replication.start(&shared);
@@ -266,6 +267,8 @@ impl<E: Env> Node<E> {
         let offline = partitions().count()
             - here().filter(|partition| partition.progress().stopped().is_none()).count();
         add("gauge", "highwater_partitions_offline", "Partitions whose log failed.", offline as u64);
+        let damaged = here().map(|partition| partition.log().damaged().len()).sum::<usize>();
+        add("gauge", "highwater_damaged_ranges", "Ranges of offsets that are damaged here.", damaged as u64);
         let bytes = here().map(|partition| partition.log().size_bytes()).sum();
         add("gauge", "highwater_log_bytes", "Bytes of all logs of topics.", bytes);
         let budget = &self.shared.budget;

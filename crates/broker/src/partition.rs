@@ -77,6 +77,9 @@ impl<E: Env> Partition<E> {
         let tracker =
             Arc::new(Tracker::new(env.clone(), Arc::new(progress), metrics, Arc::clone(&replication)));
         log.set_observer(Arc::clone(&tracker) as Arc<dyn LogObserver>);
+        if !log.damaged().is_empty() {
+            replication.damage().report(id);
+        }
         Self {
             id,
             topic_name,

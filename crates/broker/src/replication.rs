@@ -3,17 +3,22 @@
 //!
 //! For each broker that it follows anything at there are two connections, each with one request under way: one that
 //! fetches, whose requests are parked there until there is data, and one that says how far the logs are on disk, so
-//! that such news never waits for data.
+//! that such news never waits for data. Damage is put back beside that: see [`mender`].
 
 mod connection;
 mod fetcher;
+mod mender;
 mod proposals;
+mod quota;
 mod reporter;
 mod requests;
+mod session;
 mod source;
 
 pub(crate) use fetcher::until_stop;
+pub(crate) use mender::Damage;
 pub(crate) use proposals::{Controller, Proposals};
+pub(crate) use quota::{Quotas, is_limited};
 pub(crate) use source::Reports;
 
 use crate::partition::Partition;
@@ -27,6 +32,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// What a node does so that its partitions are replicated.
 pub(crate) struct Replication<E: Env> {
     proposals: Arc<Proposals>,
+    damage: Damage,
+    quotas: Quotas,
     /// The brokers that something is or was followed at.
     sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
     /// The node, once it runs.
@@ -38,6 +45,8 @@ impl<E: Env> Replication<E> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             proposals: Arc::default(),
+            damage: Damage::default(),
+            quotas: Quotas::default(),
             sources: Mutex::default(),
             shared: OnceLock::new(),
             tasks: Mutex::default(),
@@ -49,12 +58,23 @@ impl<E: Env> Replication<E> {
         &self.proposals
     }
 
+    /// The logs in which damage was found.
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// What replication may take.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// Begins to work for a node.
     pub(crate) fn start(self: &Arc<Self>, shared: &Arc<Shared<E>>) {
         if self.shared.set(Arc::downgrade(shared)).is_err() {
             return;
         }
         self.add(proposals::start(shared));
+        self.add(mender::start(shared));
         let sources: Vec<_> = self.sources().values().cloned().collect();
         for source in sources {
             self.start_source(shared, &source);

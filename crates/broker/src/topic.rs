@@ -3,7 +3,9 @@
 use crate::partition::Partition;
 use highwater_env::Env;
 use highwater_log::{CleanupPolicy, LogConfig, Store};
-use highwater_metadata::configs::{CompressionType, Durability, TimestampType, TopicConfig};
+use highwater_metadata::configs::{
+    CompressionType, Durability, ThrottledReplicas, TimestampType, TopicConfig,
+};
 use highwater_records::{BatchHeader, Codec, ProduceRules, TimestampType as BatchTimestampType};
 use highwater_types::{BrokerId, PartitionIndex, Timestamp, TopicId};
 use highwater_wire::messages::LeaderIdAndEpoch;
@@ -77,6 +79,9 @@ pub(crate) struct TopicRules {
     pub(crate) sync: bool,
     /// How many replicas must be in sync for records with acks=all.
     pub(crate) min_insync_replicas: usize,
+    /// The replicas that serve followers, and that fetch, within their broker's quota.
+    pub(crate) leader_throttled: ThrottledReplicas,
+    pub(crate) follower_throttled: ThrottledReplicas,
 }
 
 impl TopicRules {
@@ -99,6 +104,8 @@ impl TopicRules {
             compression: log.compression,
             sync: config.durability == Durability::Sync,
             min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(0),
+            leader_throttled: config.leader_throttled.clone(),
+            follower_throttled: config.follower_throttled.clone(),
         }
     }
 

@@ -51,6 +51,18 @@ pub enum Event {
         /// The new end, or an offset within the batch that goes with what follows it.
         end: Offset,
     },
+    /// A log was made where there was none.
+    Made {
+        /// Which log.
+        log: LogId,
+        /// Its first offset, and its end.
+        start: Offset,
+    },
+    /// A log is about to be deleted. A crash may leave all of it, or nothing.
+    Deleting {
+        /// Which log.
+        log: LogId,
+    },
     /// A log dropped all that it had, its epochs included, and goes on elsewhere. [`Event::Truncating`] came before.
     Restarted {
         /// Which log.
@@ -87,6 +99,15 @@ pub enum Event {
         /// First offset that is affected.
         from: Offset,
         /// End of the affected offsets.
+        to: Offset,
+    },
+    /// Offsets that were damaged hold again what was written, from another replica.
+    Repaired {
+        /// Which log.
+        log: LogId,
+        /// First offset that was restored.
+        from: Offset,
+        /// End of the restored offsets.
         to: Offset,
     },
     /// A write or sync of a log failed; nothing more is acknowledged from it.

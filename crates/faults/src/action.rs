@@ -101,6 +101,9 @@ pub enum Action {
         /// A part of the file's path.
         file: String,
     },
+    /// Some bits flip in closed segments of partitions, but only while the cluster can bear it: every replica is in
+    /// sync, and what flipped on other disks has been put back.
+    Rot,
     /// A sector of a file can no longer be read.
     BreakSector {
         /// A part of the file's path.
@@ -248,6 +251,7 @@ impl Action {
         "stall-disk",
         "evict-cache",
         "flip-bit",
+        "rot",
         "break-sector",
         "lose-write",
         "misdirect-write",
@@ -281,6 +285,7 @@ impl Action {
             Self::StallDisk { .. } => "stall-disk",
             Self::EvictCache => "evict-cache",
             Self::FlipBit { .. } => "flip-bit",
+            Self::Rot => "rot",
             Self::BreakSector { .. } => "break-sector",
             Self::LoseWrite { .. } => "lose-write",
             Self::MisdirectWrite { .. } => "misdirect-write",
@@ -346,7 +351,7 @@ impl Action {
             Self::SlowLink { lasting, by } => vec![("for", time(lasting)), ("by", time(by))],
             Self::JumpClock { by_ms } => vec![("by", format!("\"{by_ms}ms\""))],
             Self::DriftClock { ppm, lasting } => vec![("ppm", ppm.to_string()), ("for", time(lasting))],
-            Self::FailDirectorySync | Self::EvictCache | Self::Reset => Vec::new(),
+            Self::FailDirectorySync | Self::EvictCache | Self::Rot | Self::Reset => Vec::new(),
         }
     }
 

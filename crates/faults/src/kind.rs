@@ -126,6 +126,8 @@ kinds! {
     OneWay, "one_way", Cluster, 30_000, WithinBudget, 2;
     /// A node is cut off from the others again and again.
     Flapping, "flapping", Cluster, 40_000, WithinBudget, 2;
+    /// Bits rot in what stood on one disk for a while, as long as other disks hold the same and are whole.
+    Rot, "rot", Cluster, 15_000, WithinBudget, 3;
 }
 
 impl FaultKind {

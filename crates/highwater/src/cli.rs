@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage (clap's), 3 damage found by `log inspect`.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage (clap's), 3 damage found by `log inspect` or `log verify`.
 pub const EXIT_FAILED: u8 = 1;
-/// `log inspect` found bytes that do not check out.
+/// `log inspect` or `log verify` found bytes that do not check out.
 pub const EXIT_DAMAGED: u8 = 3;
 
 /// A Kafka-compatible commit log that never loses an acknowledged record.

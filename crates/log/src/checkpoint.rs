@@ -91,6 +91,9 @@ impl Marks {
         Some(Self { sequence, logs })
     }
 
+    /// The largest file that is read.
+    pub(crate) const FILE_LIMIT_BYTES: u64 = KIND.limit_bytes;
+
     /// The latest marks that can be read. A store that was ever initialised has some.
     pub(crate) async fn load<D: Disk>(disk: &D, dir: &Path) -> io::Result<(Self, MarksFound)> {
         if let Some(marks) = read(disk, &dir.join(MARKS)).await? {

@@ -62,6 +62,14 @@ impl Epochs {
         self.0.get(after.checked_sub(1)?).map(|&(epoch, _)| epoch)
     }
 
+    /// Whether a record at an offset can be of an epoch.
+    pub(crate) fn fits(&self, offset: Offset, epoch: LeaderEpoch) -> bool {
+        match self.at(offset) {
+            Some(noted) => noted == epoch,
+            None => self.0.first().is_none_or(|&(first, _)| epoch < first),
+        }
+    }
+
     /// The largest known epoch that is not above `epoch`, and where it ended; (NONE, -1) if there is none. `end` is
     /// the log's end, where the latest epoch ends.
     pub(crate) fn end_offset(&self, epoch: LeaderEpoch, end: Offset) -> (LeaderEpoch, Offset) {

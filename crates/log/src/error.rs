@@ -98,6 +98,9 @@ pub enum LogError {
         /// The end offset.
         end: Offset,
     },
+    /// What another replica has cannot take the place of what is damaged: see [`Log::repair`](crate::Log::repair).
+    #[error("what another replica has does not fit: {0}")]
+    DoesNotFit(String),
     /// The disk is full.
     #[error("the disk is full")]
     StorageFull,

@@ -40,6 +40,18 @@ pub(crate) struct ProducedBatch {
     pub timestamp: Timestamp,
 }
 
+impl ProducedBatch {
+    fn of(header: &BatchHeader) -> Self {
+        Self {
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            base: header.base_offset,
+            end: header.next_offset(),
+            timestamp: header.max_timestamp,
+        }
+    }
+}
+
 /// What is to be done with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -105,13 +117,21 @@ impl Producers {
             if producer.batches.len() == BATCHES {
                 producer.batches.pop_front();
             }
-            producer.batches.push_back(ProducedBatch {
-                first_sequence: header.base_sequence,
-                last_sequence: header.last_sequence(),
-                base: header.base_offset,
-                end: header.next_offset(),
-                timestamp: header.max_timestamp,
-            });
+            producer.batches.push_back(ProducedBatch::of(header));
+        }
+    }
+
+    /// Takes in a batch that was missing from the log, and may have later ones behind it.
+    pub(crate) fn restore(&mut self, header: &BatchHeader, now: Timestamp) {
+        let known = self.0.get_mut(&header.producer_id).filter(|known| header.producer_epoch <= known.epoch);
+        let Some(known) = known else { return self.record(header, now) };
+        let at = known.batches.partition_point(|batch| batch.base < header.base_offset);
+        let is_new = known.batches.get(at).is_none_or(|batch| batch.base != header.base_offset);
+        if is_new && has_sequence(header) && header.producer_epoch == known.epoch {
+            known.batches.insert(at, ProducedBatch::of(header));
+            if known.batches.len() > BATCHES {
+                known.batches.pop_front();
+            }
         }
     }
 

@@ -34,6 +34,8 @@ struct Query {
     up_to: Offset,
     max_bytes: usize,
     at_least_one: bool,
+    /// What was appended a short while ago need not be checked again.
+    trusting: bool,
 }
 
 /// Where the answer is.
@@ -78,10 +80,27 @@ impl<E: Env> Log<E> {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
-        let query = Query { from, up_to, max_bytes, at_least_one };
+        self.answer(&Query { from, up_to, max_bytes, at_least_one, trusting: true }).await
+    }
+
+    /// [`Log::read`] of bytes that are all checked now, and at least one batch.
+    pub(crate) async fn read_checked(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+    ) -> Result<Bytes, ReadError> {
+        let query = Query { from, up_to, max_bytes, at_least_one: true, trusting: false };
+        match self.answer(&query).await? {
+            ReadSlice::Checked(bytes) => Ok(bytes),
+            ReadSlice::Verified { .. } => unreachable!("only a reader that trusts is given a range"),
+        }
+    }
+
+    async fn answer(&self, query: &Query) -> Result<ReadSlice<FileOf<E>>, ReadError> {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
-            let source = match self.plan(&query)? {
+            let source = match self.plan(query)? {
                 Plan::Nothing => return Ok(ReadSlice::Checked(Bytes::new())),
                 Plan::Window { file, position, length } => {
                     let (position, length) = (u64::from(position), length as usize);
@@ -89,13 +108,13 @@ impl<E: Env> Log<E> {
                 }
                 Plan::Active(source) => source,
                 Plan::Sealed { segment, up_to, epochs, generation } => {
-                    match self.sealed_source(&query, segment, up_to, epochs, generation).await? {
+                    match self.sealed_source(query, segment, up_to, epochs, generation).await? {
                         Some(source) => source,
                         None => continue,
                     }
                 }
             };
-            match self.read_source(&query, &source).await {
+            match self.read_source(query, &source).await {
                 Ok(Outcome::Found(bytes)) => return Ok(ReadSlice::Checked(bytes)),
                 Ok(Outcome::Broken) => self.examine(&source).await?,
                 Err(error) => {
@@ -120,7 +139,7 @@ impl<E: Env> Log<E> {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Option<Result<ReadSlice<FileOf<E>>, ReadError>> {
-        match self.plan(&Query { from, up_to, max_bytes, at_least_one }) {
+        match self.plan(&Query { from, up_to, max_bytes, at_least_one, trusting: true }) {
             Ok(Plan::Nothing) => Some(Ok(ReadSlice::Checked(Bytes::new()))),
             Ok(Plan::Window { file, position, length }) => {
                 Some(Ok(ReadSlice::Verified { file, position: u64::from(position), length: length as usize }))
@@ -179,7 +198,8 @@ impl<E: Env> Log<E> {
             oldest_stamp: self.oldest_stamp(),
         };
         // After a failed sync the page cache may no longer hold what was written.
-        if let Some((position, length)) = active.window.find(&window).filter(|_| !poisoned) {
+        if let Some((position, length)) = active.window.find(&window).filter(|_| query.trusting && !poisoned)
+        {
             return Ok(match length {
                 0 => Plan::Nothing,
                 _ => Plan::Window { file: active.file.clone(), position, length },
@@ -283,9 +303,9 @@ impl<E: Env> Log<E> {
             (view.epochs.within(summary.base, summary.end), view.generation)
         };
         let scan =
-            scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_| {}).await;
+            scan_segment(file, summary.base, summary.end, summary.size, interval, &epochs, |_, _| {}).await;
         let index = Arc::new(Index { summary: *summary, entries: scan.index.finish().entries });
-        if lock(&self.0.view).generation != generation {
+        if lock(&self.0.view).generation != generation || sealed.is_removed() {
             return Ok(index);
         }
         self.note_damage(&scan.damaged);
@@ -294,6 +314,8 @@ impl<E: Env> Log<E> {
         }
         let weight = index.memory_bytes();
         lock(&self.0.core.indexes).insert(sealed.key, Arc::clone(&index), weight);
+        // The one that has no file yet was found wanting.
+        sealed.unpin();
         Ok(index)
     }
 
@@ -360,7 +382,8 @@ impl<E: Env> Log<E> {
         let interval = self.config().index_interval_bytes;
         let epochs = lock(&self.0.view).epochs.within(source.base, source.end);
         let scan =
-            scan_segment(&source.file, source.base, source.end, source.size, interval, &epochs, |_| {}).await;
+            scan_segment(&source.file, source.base, source.end, source.size, interval, &epochs, |_, _| {})
+                .await;
         let mut view = lock(&self.0.view);
         if view.generation == source.generation {
             if view.active.index.summary().base == source.base {
@@ -373,7 +396,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Quarantines damaged offsets.
-    fn note_damage(&self, damaged: &[Range<Offset>]) {
+    pub(crate) fn note_damage(&self, damaged: &[Range<Offset>]) {
         let start = self.start_offset();
         // After a failed sync nobody knows what became of the bytes that it was for. They were promised to nobody, and
         // the next recovery drops them: that is no damage.
@@ -388,6 +411,9 @@ impl<E: Env> Log<E> {
                 let Range { start: from, end: to } = range;
                 tracing::error!(log = %self.id(), %from, %to, "stored batches are damaged; they are not served");
                 self.0.core.env.observe(&Event::Damaged { log: self.id(), from, to });
+                if let Some(observer) = self.observer() {
+                    observer.damaged(self.id());
+                }
             }
         }
     }

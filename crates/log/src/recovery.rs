@@ -136,6 +136,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             cut_bytes: 0,
             batches_behind_cut: false,
             damaged: Vec::new(),
+            epochs_lost: false,
             bad_segment_headers: 0,
             failure: None,
         };
@@ -199,6 +200,7 @@ impl<'a, E: Env> Recovery<'a, E> {
         let scan = self.scan_tail(tail, tail_base, &mut fold).await?;
         let end = scan.end;
         let active = self.settle(scan, &mut sealed).await?;
+        self.report.epochs_lost = fold.gathered_epochs();
         let (producers, epochs) = fold.finish(self, end).await?;
         self.drop_snapshots_behind(end).await?;
         let view = self.view(sealed, active, epochs);
@@ -259,7 +261,7 @@ impl<'a, E: Env> Recovery<'a, E> {
         }
         let limit = bounded_length(length)?;
         let epochs = load_epochs(self.disk(), &self.dir).await?.unwrap_or_default();
-        let scan = scan_segment(&file, base, end, limit, self.hint.interval, &epochs, |_| {}).await;
+        let scan = scan_segment(&file, base, end, limit, self.hint.interval, &epochs, |_, _| {}).await;
         for range in scan.damaged {
             self.damage(range);
         }

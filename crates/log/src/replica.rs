@@ -9,7 +9,7 @@ use crate::report::Appended;
 use bytes::Bytes;
 use highwater_env::Env;
 use highwater_records::{BatchHeader, Batches};
-use highwater_types::{LeaderEpoch, Offset, Timestamp};
+use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
 
 impl<E: Env> Log<E> {
     /// Appends whole batches as another replica has them: offsets, leader epochs and timestamps stay as they are, and
@@ -29,7 +29,9 @@ impl<E: Env> Log<E> {
         self.ensure_open()?;
         self.mend(appender).await?;
         let base = self.end_offset();
-        follow(&checked, base, self.latest_epoch())?;
+        if !mutant!("replica-unchecked") {
+            follow(&checked, base, self.latest_epoch())?;
+        }
         let (mut waiting, mut bytes) = (&checked[..], batches);
         while let Some(&(first, size)) = waiting.first() {
             if appender.epochs_uncertain || self.latest_epoch() != Some(first.leader_epoch) {
@@ -57,7 +59,7 @@ impl<E: Env> Log<E> {
 }
 
 /// The headers and sizes of batches, all of which are whole and have right checksums.
-fn check(bytes: &Bytes) -> Result<Vec<(BatchHeader, u32)>, AppendError> {
+pub(crate) fn check(bytes: &Bytes) -> Result<Vec<(BatchHeader, u32)>, AppendError> {
     let limit = (MAX_SEGMENT_BYTES - SEGMENT_HEADER_BYTES) as usize;
     Batches::new(bytes.clone())
         .map(|batch| {

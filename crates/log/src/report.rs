@@ -66,6 +66,9 @@ pub trait LogObserver: Send + Sync + 'static {
 
     /// The log failed: see [`LogError::Poisoned`](crate::LogError::Poisoned).
     fn failed(&self, log: LogId);
+
+    /// Offsets were found damaged that were not known to be: see [`Log::damaged`](crate::Log::damaged).
+    fn damaged(&self, log: LogId);
 }
 
 /// What opening a log found.
@@ -93,6 +96,8 @@ pub struct RecoveryReport {
     pub batches_behind_cut: bool,
     /// Offsets below the mark that do not check out; none of them is served.
     pub damaged: Vec<Range<Offset>>,
+    /// The leader epochs had to be gathered from the batches, because their file was damaged or gone.
+    pub epochs_lost: bool,
     /// Segments whose header is damaged; their batches are checked one by one as ever.
     pub bad_segment_headers: usize,
     /// Why the log could not be opened. It takes no appends until the store is opened anew.
@@ -106,7 +111,17 @@ impl RecoveryReport {
             || !self.damaged.is_empty()
             || self.bad_segment_headers > 0
             || self.failure.is_some()
+            || self.epochs_lost
             || self.marks != MarksFound::Current
+    }
+}
+
+impl RecoveryReport {
+    /// Whether the log may end before what it once reported as synced, or not know where the histories of replicas
+    /// part: files that tell these things were damaged. It is no complete replica before it has caught up with one.
+    pub fn may_be_incomplete(&self) -> bool {
+        let cut = self.marks == MarksFound::Previous && self.cut_bytes > 0;
+        self.epochs_lost || cut || self.marks == MarksFound::Lost
     }
 }
 

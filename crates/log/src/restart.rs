@@ -109,19 +109,27 @@ pub(crate) async fn resume_restart<E: Env>(
     log: LogId,
     dir: &Path,
 ) -> io::Result<Option<Offset>> {
-    let Some(bytes) = read_small(core.env.disk(), &dir.join(RESTART), KIND.limit_bytes).await? else {
-        return Ok(None);
-    };
-    // One that is damaged says nothing. Whatever is missing from the log is reported as damage then.
-    let payload = KIND.decode(&bytes).ok().map(|(_, payload)| payload);
-    let Some(payload) = payload.filter(|payload| payload.len() == size_of::<i64>()) else { return Ok(None) };
-    let start = Offset(i64::from_be_bytes(array(&payload)));
+    let Some(start) = read_restart(core.env.disk(), dir).await? else { return Ok(None) };
     // It may be visible and not on disk: a power loss could keep the removals that follow and not what allows them.
     core.env.disk().sync_dir(dir).await?;
     core.env.observe(&Event::Reached("log: restart completed by recovery"));
     begin_segment(core, log, dir, start).await?;
     wipe(core.env.disk(), dir, start).await?;
     Ok(Some(start))
+}
+
+/// Whether a restart did not end.
+pub(crate) async fn is_restarting<D: Disk>(disk: &D, dir: &Path) -> io::Result<bool> {
+    Ok(read_restart(disk, dir).await?.is_some())
+}
+
+/// Where a log goes on whose restart did not end.
+async fn read_restart<D: Disk>(disk: &D, dir: &Path) -> io::Result<Option<Offset>> {
+    let Some(bytes) = read_small(disk, &dir.join(RESTART), KIND.limit_bytes).await? else { return Ok(None) };
+    // One that is damaged says nothing. Whatever is missing from the log is reported as damage then.
+    let payload = KIND.decode(&bytes).ok().map(|(_, payload)| payload);
+    let payload = payload.filter(|payload| payload.len() == size_of::<i64>());
+    Ok(payload.map(|payload| Offset(i64::from_be_bytes(array(&payload)))))
 }
 
 /// A new segment, in place of any of that name. Its bytes are durable, its name is not.

@@ -143,7 +143,7 @@ pub(crate) struct SegmentScan {
 }
 
 /// Scans the offsets from `base` to `end` of a segment, of which `limit` bytes may be looked at, and calls `each`
-/// for every batch that checks out. Content at or beyond `end` is ignored.
+/// for every batch that checks out, with its position. Content at or beyond `end` is ignored.
 ///
 /// A batch must carry the leader epoch that `epochs` has for its offset. No checksum covers it, and one that rotted
 /// upwards would make damage of every batch behind it.
@@ -154,7 +154,7 @@ pub(crate) async fn scan_segment<F: File>(
     limit: u32,
     interval: u32,
     epochs: &Epochs,
-    mut each: impl FnMut(&BatchHeader) + Send,
+    mut each: impl FnMut(&BatchHeader, u32) + Send,
 ) -> SegmentScan {
     let noted =
         |header: &BatchHeader| epochs.at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
@@ -168,7 +168,7 @@ pub(crate) async fn scan_segment<F: File>(
             Scanned::Batch(header) if follows(&header, at, end, epoch) && noted(&header) => {
                 scan.index.push_at(&header, position, interval, landmark);
                 (at, epoch, landmark) = (header.next_offset(), header.leader_epoch, false);
-                each(&header);
+                each(&header, position);
             }
             _ => {
                 let wanted = at.next()..end;
@@ -183,6 +183,43 @@ pub(crate) async fn scan_segment<F: File>(
         }
     }
     scan
+}
+
+/// Copies batches that checked out once to another file, and returns where they end there. Each is checked again: the
+/// pages that were checked before may have been dropped meanwhile.
+pub(crate) async fn copy_batches<F: File>(
+    from: (&F, Range<u32>),
+    offsets: Range<Offset>,
+    to: (&F, u64),
+) -> io::Result<u64> {
+    let (source, Range { start: mut position, end }) = from;
+    let (copy, mut target) = to;
+    let mut at = offsets.start;
+    let mut wanted = CHUNK_BYTES;
+    while position < end {
+        let length = wanted.min(end - position);
+        let bytes = source.read_at(u64::from(position), length as usize).await?;
+        let Prefix { length: whole, next, stop, .. } =
+            check_prefix(&bytes, at, offsets.end, usize::MAX, true, |_| None);
+        if whole == 0 {
+            match stop {
+                Stop::Partial(needed) if bytes.len() == length as usize && length < end - position => {
+                    wanted = u32::try_from(needed).unwrap_or(u32::MAX);
+                    continue;
+                }
+                _ => return Err(changed_under_us()),
+            }
+        }
+        copy.write_at(target, vec![bytes.slice(..whole)]).await?;
+        target += whole as u64;
+        position += u32::try_from(whole).expect("bounded by the file's length");
+        (at, wanted) = (next, CHUNK_BYTES);
+    }
+    Ok(target)
+}
+
+fn changed_under_us() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a batch checked out once and did not when it was read again")
 }
 
 /// Whether a batch may stand at offset `at` of a log that goes to `end` and has reached `epoch`.

@@ -16,7 +16,7 @@ pub(crate) struct Sealed {
     pub summary: Summary,
     /// The index, until its file is written.
     pinned: Mutex<Option<Arc<Index>>>,
-    /// The file has been renamed, and will be removed.
+    /// The file has been renamed and will be removed, or another one took its place.
     removed: AtomicBool,
 }
 

@@ -64,6 +64,10 @@ impl<E: Env> Store<E> {
         }
         let clean = clean == Some(marks.sequence) && found == MarksFound::Current;
         let core = Arc::new(Core::new(env, options, guard));
+        // From here on whatever ends the opening frees what it has opened, and the directory.
+        let (tasks, logs_turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        let store =
+            Self(Arc::new(Inner { core: Arc::clone(&core), meta, tasks, logs_turn, was_clean: clean }));
         let mut reports = open_logs(&core, &marks, found, clean).await.map_err(failed("open the logs of"))?;
         core.marks.lock().await.sequence = marks.sequence;
         let written = core.write_marks().await;
@@ -72,9 +76,8 @@ impl<E: Env> Store<E> {
             tracing::warn!(%error, "cannot write the proven marks; the last ones stay");
         }
         finish_restarts(&core, &mut reports, &written).await;
-        let tasks = Mutex::new(start_tasks(&core));
-        let logs_turn = tokio::sync::Mutex::new(());
-        Ok((Self(Arc::new(Inner { core, meta, tasks, logs_turn, was_clean: clean })), reports))
+        *lock(&store.0.tasks) = start_tasks(&core);
+        Ok((store, reports))
     }
 
     /// Whether the last stop was a [`Store::close`] that closed everything: nothing that was ever appended can have
@@ -147,6 +150,7 @@ impl<E: Env> Store<E> {
         };
         lock(&core.logs).remove(&id);
         lock(&core.failed).remove(&id);
+        core.env.observe(&Event::Deleting { log: id });
         // The mark goes first: a mark without a log would look like a lost directory.
         core.write_marks().await?;
         let doomed = rename_away(core, id).await?;
@@ -327,6 +331,11 @@ async fn forget_clean<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     }
 }
 
+/// How often an opening that failed is tried again: an error may pass, and a log that is not opened counts as lost.
+const OPENINGS_MORE: u32 = 2;
+/// How long to wait before that.
+const OPENING_PAUSE: Duration = Duration::from_millis(250);
+
 /// Opens all logs of the store, several at once.
 async fn open_logs<E: Env>(
     core: &Arc<Core<E>>,
@@ -368,8 +377,18 @@ async fn open_logs<E: Env>(
     Ok(reports)
 }
 
-async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, hint: OpenHint) -> RecoveryReport {
-    match recover(core, id, hint).await {
+async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, mut hint: OpenHint) -> RecoveryReport {
+    let mut recovered = recover(core, id, hint).await;
+    for _ in 0..OPENINGS_MORE {
+        let Err(error) = &recovered else { break };
+        // Each recovery begins at what is proven, whatever became of the one before, as it does after a crash.
+        tracing::warn!(log = %id, %error, "cannot open a log; trying again");
+        core.env.observe(&Event::Reached("log: opened at another try"));
+        sleep(core.env.clock(), OPENING_PAUSE).await;
+        hint.clean = false;
+        recovered = recover(core, id, hint).await;
+    }
+    match recovered {
         Ok(recovered) => {
             let report = recovered.report.clone();
             core.env.observe(&Event::Recovered {
@@ -422,6 +441,7 @@ fn failure_report(id: LogId, hint: &OpenHint, error: &io::Error) -> RecoveryRepo
         cut_bytes: 0,
         batches_behind_cut: false,
         damaged: Vec::new(),
+        epochs_lost: false,
         bad_segment_headers: 0,
         failure: Some(error.to_string()),
     }
@@ -438,6 +458,7 @@ async fn make_log<E: Env>(core: &Arc<Core<E>>, id: LogId, config: LogConfig) -> 
     };
     let recovered = recover(core, id, hint).await?;
     core.env.disk().sync_dir(&core.logs_dir()).await?;
+    core.env.observe(&Event::Made { log: id, start: recovered.report.end });
     let log = Log::new(core, id, config, recovered);
     lock(&core.logs).insert(id, log.clone());
     core.marks_moved();

@@ -174,14 +174,14 @@ impl<E: Env> Log<E> {
         let epochs = lock(&self.0.view).epochs.within(last.base, last.end);
         let mut cut = to;
         // A batch that holds `to` goes as a whole.
-        scan_segment(&file, last.base, last.end, last.size, interval, &epochs, |header| {
+        scan_segment(&file, last.base, last.end, last.size, interval, &epochs, |header, _| {
             if header.base_offset < to && to < header.next_offset() {
                 cut = header.base_offset;
             }
         })
         .await;
         let mut last_batch = None;
-        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, &epochs, |header| {
+        let mut scan = scan_segment(&file, last.base, cut, last.size, interval, &epochs, |header, _| {
             last_batch = Some((header.leader_epoch, header.base_offset));
         })
         .await;

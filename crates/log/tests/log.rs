@@ -226,6 +226,8 @@ impl LogObserver for Heard {
     }
 
     fn failed(&self, _log: LogId) {}
+
+    fn damaged(&self, _log: LogId) {}
 }
 
 #[test]

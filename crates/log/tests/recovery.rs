@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use highwater_env::{Env, Event, OpenMode};
+use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_log::{LogConfig, LogError, MarksFound, StoreError};
 use highwater_sim::disk::{Fault, Op, SyncFailure};
 use highwater_types::{BrokerId, ClusterId, LeaderEpoch, Offset, Timestamp, Uuid};
@@ -166,6 +166,31 @@ impl OpenFile for highwater_sim::SimEnv {
         use highwater_env::Disk;
         self.disk().open(path, OpenMode::Write).await.expect("the file is there")
     }
+}
+
+#[test]
+fn a_batch_that_damage_moved_is_found_where_it_stands_now() {
+    let bench = Bench::new(18);
+    bench.sim.block_on(async {
+        let config = LogConfig { index_interval_bytes: 1, ..LogConfig::default() };
+        let (store, log) = bench.create(config).await;
+        append_all(&log, &["a", "b", "c"]).await;
+        store.close().await.expect("a clean close");
+        bench.crash();
+        // Ten bytes of the second batch are missing, and as many stand at the end: the length fits, positions do not.
+        let segment = bench.path("00000000000000000000.log");
+        let mut bytes = bench.sim.disk(bench.node).live_files().remove(&segment).expect("the segment");
+        let batch = (bytes.len() - 64) / 3;
+        bytes.drain(64 + 2 * batch - 10..64 + 2 * batch);
+        bytes.extend_from_slice(&[0; 10]);
+        let file = bench.env().disk().open(&segment, OpenMode::Write).await.expect("the segment");
+        file.write_at(0, vec![bytes.into()]).await.expect("a write");
+        let (_store, log, report) = bench.reopen().await;
+        assert!(report.clean && report.damaged.is_empty(), "{report:?}");
+        assert_eq!(values_from(&log, Offset(2)).await, ["2=c"]);
+        append(&log, "d").await.expect("an append");
+        assert_eq!(values(&log).await, ["0=a", "damage 1..2", "2=c", "3=d"]);
+    });
 }
 
 #[test]
@@ -473,5 +498,33 @@ fn a_log_is_durable_when_it_is_made_and_gone_when_it_is_deleted() {
         bench.sim.sleep(Duration::from_secs(90)).await;
         let left = bench.sim.disk(bench.node).live_files();
         assert!(!left.keys().any(|path| path.to_string_lossy().contains("deleted")), "{left:?}");
+    });
+}
+
+#[test]
+fn an_opening_that_is_given_up_frees_what_it_opened() {
+    let bench = Bench::new(31);
+    bench.sim.block_on(async {
+        let (store, log) = bench.create(small()).await;
+        append_all(&log, &refs(&words(40))).await;
+        store.close().await.expect("a clean close");
+        let mut polls = 0_u32;
+        loop {
+            let mut opening = Box::pin(bench.try_open());
+            let mut left = polls;
+            let opened = std::future::poll_fn(|cx| match left.checked_sub(1) {
+                None => std::task::Poll::Ready(None),
+                Some(fewer) => {
+                    left = fewer;
+                    opening.as_mut().poll(cx).map(Some)
+                }
+            });
+            // Whoever holds the directory's lock still would be told apart here.
+            match opened.await {
+                Some(opened) => break drop(opened.expect("the directory is free")),
+                None => polls += 1,
+            }
+        }
+        assert!(polls > 10, "it was given up at {polls} points alone");
     });
 }

@@ -22,7 +22,9 @@ pub use membership::{CLUSTER_WIDE, MembershipRules};
 pub use reference::reference;
 pub use registry::{broker_key, broker_keys, suggestion, topic_key, topic_keys};
 pub use statics::{StaticConfig, StaticConfigError};
-pub use topic_config::{CleanupPolicy, CompressionType, Durability, TimestampType, TopicConfig};
+pub use topic_config::{
+    CleanupPolicy, CompressionType, Durability, ThrottledReplicas, TimestampType, TopicConfig,
+};
 pub use view::{ConfigView, Entry, Source, SynonymValue};
 
 pub(crate) use key::parse_list;

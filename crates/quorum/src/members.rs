@@ -5,12 +5,17 @@ use crate::error::ProposeError;
 use crate::log_store::broker;
 use crate::quorum::{Inner, Quorum};
 use crate::types::{Membership, Types};
-use highwater_env::{Env, Event};
-use highwater_types::{BrokerId, mutant};
+use bytes::Bytes;
+use highwater_env::{Env, Event, sleep};
+use highwater_types::{BrokerId, DiskId, mutant};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often to look whether a node has caught up.
+const GLANCE: Duration = Duration::from_millis(20);
 
 type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Peer>>>;
 
@@ -49,6 +54,45 @@ impl<E: Env> Quorum<E> {
         let nodes = voters.into_iter().map(node_of).collect::<Result<BTreeSet<u64>, _>>()?;
         let _turn = self.inner().membership_turn.lock().await;
         self.change(ChangeMembers::ReplaceAllVoters(nodes)).await
+    }
+
+    /// Makes a node that follows with this disk a voter, once it has everything on that disk that was committed when
+    /// this was called. Who is behind, or gone, would be counted and could not be counted on.
+    pub async fn add_voter(
+        &self,
+        id: BrokerId,
+        disk: DiskId,
+        patience: Duration,
+    ) -> Result<(), ProposeError> {
+        let clock = self.inner().env.clock();
+        let until = clock.now().after(patience);
+        let follows = || match self.peer(id) {
+            Some(peer) if peer.disk == disk => Ok(()),
+            _ => Err(ProposeError::Refused(format!(
+                "Node {id} with disk {disk} does not follow the metadata: start it first."
+            ))),
+        };
+        follows()?;
+        // What is known of how far it has come may be old: it has to confirm something new.
+        let target = self.propose(self.leadership().term, Bytes::new()).await?;
+        while self.status().matched.get(&id).is_none_or(|&matched| matched < target) {
+            follows()?;
+            if !self.leads() {
+                return Err(ProposeError::NotLeader { leader: self.leadership().leader });
+            }
+            if clock.now() >= until {
+                self.inner().env.observe(&Event::Reached("quorum: voter that is behind refused"));
+                return Err(ProposeError::Refused(format!(
+                    "Node {id} has not caught up with the metadata: see that it runs, and try again."
+                )));
+            }
+            sleep(clock, GLANCE).await;
+        }
+        let node = node_of(id)?;
+        let _turn = self.inner().membership_turn.lock().await;
+        follows()?;
+        let voters = self.members().await?.voter_ids().chain([node]).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
     }
 
     /// Forgets a node that is no voter.

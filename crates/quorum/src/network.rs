@@ -6,12 +6,10 @@ use crate::transport::Transport;
 use crate::types::{Snapshot, Types, Vote};
 use crate::{Peer, log_store::broker};
 use bytes::Bytes;
-use highwater_env::{Env, timeout};
+use highwater_env::{Env, sleep, timeout};
 use openraft::OptionalSend;
-use openraft::error::{
-    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
-};
-use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError};
+use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     SnapshotResponse, VoteRequest, VoteResponse,
@@ -21,6 +19,9 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a call takes at the least that fails, but for those that were not answered in time.
+const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 type CallError = RPCError<u64, Peer, RaftError<u64>>;
 
@@ -96,7 +97,17 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
         let (vote, from_start) = (rpc.vote, rpc.prev_log_id.is_none());
-        match self.call(Call::Append(rpc)).await.map_err(network)? {
+        let reply = match self.call(Call::Append(rpc)).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                // The library calls again at once, and who is down or refuses does not change its mind so fast.
+                if error.kind() != io::ErrorKind::TimedOut {
+                    sleep(self.env.clock(), FAILED_PAUSE).await;
+                }
+                return Err(network(error));
+            }
+        };
+        match reply {
             // The library would take its own rules for broken.
             Reply::Append(AppendEntriesResponse::HigherVote(higher))
                 if higher.partial_cmp(&vote) != Some(std::cmp::Ordering::Greater) =>
@@ -134,10 +145,6 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
         Err(RPCError::Network(NetworkError::new(&error)))
     }
 
-    fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(UNREACHABLE_PAUSE))
-    }
-
     async fn full_snapshot(
         &mut self,
         vote: Vote,
@@ -154,16 +161,9 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
     }
 }
 
-/// Who cannot be connected to is tried again after a while; whoever did not answer in time, at once.
 fn network(error: io::Error) -> CallError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => RPCError::Network(NetworkError::new(&error)),
-        _ => RPCError::Unreachable(Unreachable::new(&error)),
-    }
+    RPCError::Network(NetworkError::new(&error))
 }
-
-/// How long to wait before a member that could not be reached is tried again.
-const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
 
 fn unexpected(reply: &Reply) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the answer is of another call: {reply:?}"))

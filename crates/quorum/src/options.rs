@@ -17,11 +17,11 @@ pub struct QuorumOptions {
     pub disk: DiskId,
     /// Where vote and snapshot are kept; made if it does not exist.
     pub dir: PathBuf,
-    /// A voter that has not heard of a leader for this long starts an election, up to once more as long later. At
+    /// A voter that has not heard of a leader for this long starts an election, before it is twice as long. At
     /// least 20 ms.
     pub election_timeout: Duration,
     /// How often a leader sends a heartbeat, and how long it waits for the answer to a call before it repeats it: more
-    /// than a round trip and a sync take, and well below the election timeout.
+    /// than a round trip and a sync take, and no more than a quarter of the election timeout.
     pub heartbeat_interval: Duration,
     /// How many entries are applied between two snapshots.
     pub snapshot_every: u64,

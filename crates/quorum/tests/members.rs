@@ -187,6 +187,40 @@ fn three_voters_agree_and_a_late_one_gets_a_snapshot() {
 }
 
 #[test]
+fn who_does_not_follow_or_is_behind_is_not_made_a_voter() {
+    let simulation = Simulation::new(4);
+    let env = simulation.node("a");
+    simulation.block_on(async {
+        let patience = Duration::from_secs(2);
+        let cluster = Cluster::default();
+        let first = Member::open(&env, &cluster, 1).await.unwrap();
+        first.quorum.bootstrap([(BrokerId(1), peer(1))].into()).await.unwrap();
+        let term = first.lead(1).await.term;
+        first.quorum.propose(term, command(0)).await.unwrap();
+        let unknown = first.quorum.add_voter(BrokerId(2), peer(2).disk, patience).await;
+        assert!(matches!(unknown, Err(ProposeError::Refused(_))), "{unknown:?}");
+
+        first.quorum.add_learner(BrokerId(2), peer(2)).await.unwrap();
+        let other_disk = first.quorum.add_voter(BrokerId(2), peer(9).disk, patience).await;
+        assert!(matches!(other_disk, Err(ProposeError::Refused(_))), "{other_disk:?}");
+        let began = env.clock().now();
+        let down = first.quorum.add_voter(BrokerId(2), peer(2).disk, patience).await;
+        assert!(matches!(down, Err(ProposeError::Refused(_))), "{down:?}");
+        assert!(env.clock().now().since(began) >= patience);
+        assert_eq!(first.quorum.status().voters, [[BrokerId(1)]]);
+        // It can still decide by itself.
+        first.quorum.propose(term, command(1)).await.unwrap();
+
+        let second = Member::open(&env, &cluster, 2).await.unwrap();
+        first.quorum.add_voter(BrokerId(2), peer(2).disk, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(first.quorum.status().voters, [[BrokerId(1), BrokerId(2)]]);
+        // Each try has the members confirm an empty command.
+        let got = second.commands.0.lock().unwrap().clone();
+        assert_eq!(got, [command(0), Bytes::new(), command(1), Bytes::new()]);
+    });
+}
+
+#[test]
 fn a_member_that_lost_its_vote_is_not_opened() {
     let simulation = Simulation::new(3);
     let env = simulation.node("a");

@@ -91,6 +91,11 @@ impl Controlled {
         }
     }
 
+    /// A broker's process ended: what it was when it began to serve is not what it is now.
+    pub(super) fn stopped(&mut self, broker: BrokerId) {
+        self.arrived.remove(&broker);
+    }
+
     /// Takes an event in; whether it was news.
     pub(super) fn take(&mut self, node: NodeId, event: &Event) -> bool {
         if self.is_closed_by(event) {

@@ -188,21 +188,11 @@ impl Ghost {
         self.machines.insert(node, Machine::new(broker));
     }
 
-    /// A node that got a partition back which was taken from it may have made a log anew. True if so: what was known
-    /// of the log before counts no more.
+    /// What was known of a log on a node counts no more, if the node made it anew.
     pub(super) fn reopens(&mut self, node: NodeId, event: &Event) -> Option<LogId> {
-        let (log, goes_on) = match event {
-            Event::Appended { log, base, .. } => (*log, Some(*base)),
-            Event::Recovered { log, .. } => (*log, None),
-            _ => return None,
-        };
-        let copy = self.replicas.get_mut(&(node, log)).filter(|copy| copy.orphan)?;
-        copy.orphan = false;
-        if goes_on.is_some() && copy.end == goes_on {
-            return None;
-        }
-        *copy = Replica::default();
-        Some(log)
+        let Event::Made { log, .. } = event else { return None };
+        self.replicas.entry((node, *log)).or_default().begin_anew();
+        Some(*log)
     }
 
     /// Takes an event in.
@@ -214,9 +204,7 @@ impl Ghost {
         if self.controlled.is_closed_by(event) {
             self.arrive();
         }
-        if self.controlled.take(node, event) {
-            self.take_from_controller(event);
-        }
+        self.controlled.take(node, event);
         match event {
             Event::TopicCreated { topic, name } => {
                 self.names.insert(*topic, name.clone());
@@ -237,6 +225,8 @@ impl Ghost {
             | Event::Synced { log, .. }
             | Event::LogStart { log, .. }
             | Event::Truncating { log, .. }
+            | Event::Made { log, .. }
+            | Event::Deleting { log }
             | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Damaged { log, .. }
@@ -261,16 +251,6 @@ impl Ghost {
                 && let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.running)
             {
                 machine.serves();
-            }
-        }
-    }
-
-    fn take_from_controller(&mut self, event: &Event) {
-        let Event::PartitionState { log, replicas, .. } = event else { return };
-        for ((node, of), copy) in &mut self.replicas {
-            let broker = self.machines.get(node).map(|machine| machine.broker);
-            if of == log && broker.is_some_and(|broker| !replicas.contains(&broker)) {
-                copy.orphan = true;
             }
         }
     }
@@ -342,10 +322,14 @@ impl Ghost {
             replica.close();
         }
         self.power_losses += u64::from(how == Stop::Power);
-        let registered = self.broker_at(node).and_then(|broker| self.controlled.broker(broker));
+        let broker = self.broker_at(node);
+        let registered = broker.and_then(|broker| self.controlled.broker(broker));
         let registered = registered.map_or(BrokerEpoch::NONE, |known| known.epoch);
         if let Some(machine) = self.machines.get_mut(&node) {
             machine.stop(how, registered);
+        }
+        if let Some(broker) = broker {
+            self.controlled.stopped(broker);
         }
         self.quorum.stopped(node);
         if how == Stop::Wiped {

@@ -4,7 +4,7 @@
 //! and "nonmonotonic poll" of the Jepsen Kafka workload.
 
 use super::index::{Got, Place, Sent, shown};
-use super::licence::loss_reported;
+use super::licence::{loss_reported, removed_by};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
 use crate::history::FinalPartition;
@@ -70,9 +70,9 @@ fn reads(end: &End<'_>) -> Result<(), Violation> {
             return Err(Violation::new("H4", format!("{}: it went back", told())));
         }
         let Some(partition) = end.state.partition(read.topic, read.partition) else { continue };
-        if let Some(skipped) = between(partition, before.offset.next(), read.offset)
-            .find(|&offset| !is_damaged(end, partition.log, offset))
-        {
+        if let Some(skipped) = between(partition, before.offset.next(), read.offset).find(|&offset| {
+            !is_damaged(end, partition.log, offset) && !removed_by(end.ghost, partition.log, offset, read.at)
+        }) {
             let text = format!("{}: it passed over offset {skipped}, which is still there", told());
             return Err(Violation::new("H4", text));
         }
@@ -169,6 +169,12 @@ mod tests {
         tale.finds(Order, "H4", "it passed over offset 1, which is still there");
         // What was removed before it came there cannot be read.
         tale.starts(2).passes(Order);
+        // Nor can what its leader had removed, though another one has it still.
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").log_start(2).read(1, 2, "v-2").passes(Order);
+        let mut tale = Tale::of_three();
+        tale.read(1, 0, "v-0").read(1, 2, "v-2").log_start(2);
+        tale.finds(Order, "H4", "it passed over offset 1");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! trusted after an unclean stop). The keyed view joins with compaction.
 
 use super::index::{Place, shown};
-use super::licence::{Licence, Licences, loss_reported};
+use super::licence::{Licence, Licences, loss_reported, removed_by};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
 use crate::history::{FinalPartition, Op, Outcome};
@@ -117,7 +117,11 @@ fn answers(end: &End<'_>) -> Result<(), Violation> {
         };
         let fits = match *query {
             LATEST => *offset <= partition.end,
-            EARLIEST => *offset <= partition.start,
+            EARLIEST => {
+                let before = Offset(offset.0 - 1);
+                *offset <= partition.start
+                    || removed_by(end.ghost, partition.log, before, entry.ended.unwrap_or(entry.began))
+            }
             MAX_TIMESTAMP => true,
             time => timestamp.0 >= time,
         };

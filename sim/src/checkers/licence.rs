@@ -219,3 +219,9 @@ fn smallest(values: &[String]) -> Option<i64> {
 pub fn loss_reported(ghost: &Ghost, log: LogId, offset: Offset) -> bool {
     ghost.copies(log).any(|(_, copy)| copy.reported(offset)) || ghost.was_wiped(log, offset)
 }
+/// Whether some replica had removed an offset by then. A leader's log start can be lost with the leader: the next one
+/// serves again what clients of the last one could not read any more.
+pub fn removed_by(ghost: &Ghost, log: LogId, offset: Offset, at: Instant) -> bool {
+    let mut removals = ghost.copies(log).flat_map(|(_, copy)| &copy.removals);
+    removals.any(|removal| removal.to > offset && removal.at <= at)
+}

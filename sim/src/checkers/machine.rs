@@ -27,6 +27,8 @@ pub struct Machine {
     pub registered: BrokerEpoch,
     /// The last process did not end in order, and had changed something.
     pub unclean: bool,
+    /// The power went, and with it the page cache, since it last registered.
+    pub lost_power: bool,
     /// The disk was replaced since it last registered.
     pub wiped: bool,
     /// How often its disk was replaced.
@@ -42,6 +44,7 @@ impl Machine {
             running: false,
             registered: BrokerEpoch::NONE,
             unclean: false,
+            lost_power: false,
             wiped: false,
             wipes: 0,
             dirty: false,
@@ -60,6 +63,7 @@ impl Machine {
         self.registered = registered;
         self.unclean = how != Stop::Clean && (self.dirty || self.unclean);
         self.dirty = false;
+        self.lost_power |= how == Stop::Power;
         if how == Stop::Wiped {
             self.wiped = true;
             self.wipes += 1;
@@ -68,6 +72,6 @@ impl Machine {
 
     /// The broker serves with a registration of the process that runs.
     pub(super) fn serves(&mut self) {
-        (self.unclean, self.wiped) = (false, false);
+        (self.unclean, self.lost_power, self.wiped) = (false, false, false);
     }
 }

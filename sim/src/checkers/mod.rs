@@ -98,6 +98,8 @@ impl Seen<'_> {
             | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
             | Event::Truncating { log, .. }
+            | Event::Made { log, .. }
+            | Event::Deleting { log }
             | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }
             | Event::Recovered { log, .. }
@@ -367,7 +369,10 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
             "every acknowledged record is at its offset on every replica, unless something allowed removed it",
         ),
         ("H2", "all acknowledgements and reads of an offset agree"),
-        ("H3", "nothing is read that was not sent, or whose send failed for certain"),
+        (
+            "H3",
+            "nothing is read that was not sent, whose send failed for certain, or that does not check out",
+        ),
         ("H4", "a producer's order is the offset order, and a consumer neither skips nor goes back"),
         ("H5", "what an idempotent producer sent stands in the log once"),
         (
@@ -377,7 +382,7 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
         ("H8", "nothing younger than its retention disappears, and offset lookups equal a linear scan"),
         ("H9", "operations on metadata and reads of it are linearizable"),
         ("L1", "when faults are over there is one stable controller, and partitions have leaders"),
-        ("L2", "when faults are over all replicas are in sync and hold the same"),
+        ("L2", "when faults are over all replicas are in sync and hold the same, what rotted included"),
         ("L3", "every operation ends, and when faults are over new records are taken"),
         ("L5", "when faults are over a group reads all there is"),
     ]

@@ -113,8 +113,8 @@ pub struct Replica {
     pub counted: Offset,
     /// A truncation to this end is under way: the disk may hold either.
     pub cutting: Option<Offset>,
-    /// The controller took the partition from the node, which may delete its log at any time.
-    pub orphan: bool,
+    /// The node began to delete the log. A crash may leave all of it, or nothing.
+    pub deleting: bool,
     /// The largest high watermark that was ever told.
     pub true_high_watermark: Offset,
     /// The first offset that can be read.
@@ -154,6 +154,11 @@ impl Replica {
         matches!(self.role, Some(Role::Leader { .. }))
     }
 
+    /// Another log stands in the place of this one. What the one before had removed stays removed.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self { removals: std::mem::take(&mut self.removals), ..Self::default() };
+    }
+
     pub(super) fn close(&mut self) {
         self.end = None;
         self.high_watermark = None;
@@ -189,6 +194,11 @@ impl Replica {
                 // A batch that it falls into goes as a whole.
                 self.cutting = Some(self.batch_at(end).map_or(end, |(base, _)| base));
             }
+            Event::Made { start, .. } => {
+                (self.start, self.end) = (start, Some(start));
+                (self.held, self.counted, self.synced) = (start, start, start);
+            }
+            Event::Deleting { .. } => self.deleting = true,
             Event::Restarted { start, .. } => {
                 self.move_start(now, start);
                 self.batches.clear();
@@ -204,6 +214,10 @@ impl Replica {
                 self.in_sync = Some(InSync { epoch, committed, pending });
             }
             Event::Recovered { start, end, proven, .. } => {
+                if std::mem::take(&mut self.deleting) && start == end {
+                    // Another one was being made in its place.
+                    self.begin_anew();
+                }
                 let known = self.batches.last_key_value().map_or(end, |(_, batch)| batch.last.next());
                 let counted = self.counted;
                 if known > end {

@@ -6,6 +6,7 @@
 //! where the last look ended. A page cache that went with its machine is not asked. Source: durability.md (S14);
 //! NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
 
+use super::members::Members;
 use super::rules::check;
 use super::{Checker, Replica, Seen, Stop, durable};
 use crate::disk::SimDisk;
@@ -13,14 +14,19 @@ use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 use highwater_metadata::METADATA_LOG;
 use highwater_records::Batches;
-use highwater_types::{LogId, Offset};
-use std::collections::BTreeMap;
+use highwater_types::{BrokerId, LogId, Offset};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Acknowledgements {
     scans: BTreeMap<(NodeId, LogId), Scan>,
+    members: Members,
+    /// Nodes that tell of a topic, and have not told yet of which entry it is.
+    changing: BTreeSet<NodeId>,
+    /// The last entry that was looked for; restarts tell of old ones again.
+    looked_for: Option<u64>,
 }
 
 /// A batch that was acknowledged, perhaps among others.
@@ -75,6 +81,10 @@ impl Acknowledgements {
         let Told { log, base, last } = told;
         let (leader, empty) = (seen.replica(), Replica::default());
         let copy = seen.ghost.replica(node, log).unwrap_or(&empty);
+        // The partition was given to others, who have it, and the answer comes from before that.
+        if copy.deleting {
+            return Ok(());
+        }
         // What its own retention removed it does not have to hold.
         let from = base.max(copy.start);
         if seen.ghost.terms().durable {
@@ -86,6 +96,10 @@ impl Acknowledgements {
                     "a client was told that offsets {base} to {last} are safe; a power loss{whose} now would lose them"
                 )
             });
+        }
+        // The page cache went with the power, and nobody knows of it yet: a loss that the promise allows for.
+        if seen.ghost.machine(node).is_some_and(|machine| machine.lost_power) {
+            return Ok(());
         }
         let same = leader.batches.range(from..=last).all(|(at, batch)| {
             copy.batches
@@ -100,49 +114,67 @@ impl Acknowledgements {
         })
     }
 
-    /// A change of the metadata was carried out, and carries the same promise: the entry that says so is on the
-    /// disks of a majority of the voters. A broker that tells of no quorum is one by itself, and makes one change
-    /// at a time.
-    fn changed(&self, seen: &Seen<'_>) -> Result<(), Violation> {
-        if !seen.ghost.terms().durable || !seen.ghost.is_honest() {
-            return Ok(());
-        }
-        let log = seen.ghost.replica(seen.node, METADATA_LOG);
-        let Some(index) = seen.ghost.quorum().applied(seen.node) else {
-            let Some((&base, batch)) = log.and_then(|log| log.batches.last_key_value()) else {
-                return Ok(());
-            };
-            let last = batch.last;
-            return check(durable::holds(seen.disk, METADATA_LOG, base, last, batch.checksum), "S14", || {
-                format!(
-                    "a topic came or went; a power loss now would lose offsets {base} to {last} of the metadata, which \
-                     say so"
-                )
-            });
-        };
-        // One that was brought up to date by a snapshot has no such entry.
+    /// A topic came or went on a broker that tells of no quorum: it is one by itself, and makes one change at a time.
+    fn changed_alone(seen: &Seen<'_>) -> Result<(), Violation> {
+        let Some(log) = seen.ghost.replica(seen.node, METADATA_LOG) else { return Ok(()) };
+        let Some((&base, batch)) = log.batches.last_key_value() else { return Ok(()) };
+        let last = batch.last;
+        check(durable::holds(seen.disk, METADATA_LOG, base, last, batch.checksum), "S14", || {
+            format!(
+                "a topic came or went; a power loss now would lose offsets {base} to {last} of the metadata, which \
+                 say so"
+            )
+        })
+    }
+
+    /// A change of the metadata was carried out for the first time, and carries the same promise: the entry that says
+    /// so is on the disks of a majority of its voters.
+    fn changed(&self, seen: &Seen<'_>, index: u64, entry: (u64, u32)) -> Result<(), Violation> {
         let base = Offset(i64::try_from(index).unwrap_or(i64::MAX));
+        // One that was brought up to date by a snapshot has no such entry.
+        let log = seen.ghost.replica(seen.node, METADATA_LOG);
         let Some(batch) = log.and_then(|log| log.batches.get(&base)) else { return Ok(()) };
-        for voters in &seen.ghost.quorum().voters {
-            let holders = voters.iter().filter(|&&voter| {
-                let Some(node) = seen.ghost.node_of(voter) else { return false };
-                // A snapshot may stand for it.
-                let purged = seen.ghost.replica(node, METADATA_LOG).is_some_and(|copy| copy.start > base);
-                // Each voter writes it down with a time of its own.
-                let own = seen.ghost.replica(node, METADATA_LOG).and_then(|copy| copy.batches.get(&base));
-                let own = own.filter(|own| own.epoch == batch.epoch).zip(seen.disks.get(&node));
-                purged
-                    || own.is_some_and(|(own, disk)| {
-                        durable::holds(disk, METADATA_LOG, base, own.last, own.checksum)
-                    })
-            });
-            let (count, all) = (holders.count(), voters.len());
-            check(count * 2 > all || seen.ghost.was_wiped(METADATA_LOG, base), "S14", || {
-                format!(
-                    "a topic came or went by entry {index} of the metadata; it is on the disks of {count} of {all} voters"
-                )
-            })?;
+        let holds = |voter: &BrokerId| {
+            let Some(node) = seen.ghost.node_of(*voter) else { return false };
+            let copy = seen.ghost.replica(node, METADATA_LOG);
+            // A snapshot may stand for it. Each voter writes it down with a time of its own.
+            let own = copy.and_then(|copy| copy.batches.get(&base)).filter(|own| own.epoch == batch.epoch);
+            copy.is_some_and(|copy| copy.start > base)
+                || own.zip(seen.disks.get(&node)).is_some_and(|(own, disk)| {
+                    durable::holds(disk, METADATA_LOG, base, own.last, own.checksum)
+                })
+        };
+        let majority =
+            |voters: &Vec<BrokerId>| voters.iter().filter(|voter| holds(voter)).count() > voters.len() / 2;
+        let safe = self.members.voters_at(index, entry).any(|sets| sets.iter().all(majority));
+        check(safe || seen.ghost.was_wiped(METADATA_LOG, base), "S14", || {
+            format!(
+                "a topic came or went by entry {index} of the metadata, which is on the disks of no majority of the \
+                 voters"
+            )
+        })
+    }
+
+    /// Follows what changes the metadata.
+    fn hear_of_metadata(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+        let bound = seen.ghost.terms().durable && seen.ghost.is_honest();
+        match *seen.event {
+            Event::TopicCreated { .. } | Event::TopicDeleted { .. } => {
+                if bound && seen.ghost.quorum().applied(seen.node).is_none() {
+                    Self::changed_alone(seen)?;
+                }
+                self.changing.insert(seen.node);
+            }
+            Event::QuorumApplied { index, term, checksum } => {
+                let changes = self.changing.remove(&seen.node);
+                if changes && bound && self.looked_for < Some(index) {
+                    self.looked_for = Some(index);
+                    self.changed(seen, index, (term, checksum))?;
+                }
+            }
+            _ => {}
         }
+        self.members.take(seen.node, seen.event);
         Ok(())
     }
 }
@@ -153,7 +185,6 @@ impl Checker for Acknowledgements {
             Event::Acknowledged { log, base, last, acks: -1 } => {
                 self.acknowledged(seen, Told { log, base, last })
             }
-            Event::TopicCreated { .. } | Event::TopicDeleted { .. } => self.changed(seen),
             Event::Synced { end, .. } => check(!seen.replica().poisoned, "S14", || {
                 format!("a log that had failed reports itself synced up to {end}")
             }),
@@ -166,10 +197,12 @@ impl Checker for Acknowledgements {
             }
             _ => Ok(()),
         };
-        checked.map_err(|violation| seen.place(violation))
+        checked.and_then(|()| self.hear_of_metadata(seen)).map_err(|violation| seen.place(violation))
     }
 
     fn node_stopped(&mut self, node: NodeId, _how: Stop) {
+        self.changing.remove(&node);
+        self.members.stopped(node);
         self.scans.retain(|(at, _), _| *at != node);
     }
 

@@ -72,7 +72,7 @@ fn recovered(seen: &Seen<'_>, start: Offset, end: Offset) -> Result<(), Violatio
     let replica = seen.replica();
     // A log start is durable before it is told.
     let anew = replica.cutting.is_some() && start == end;
-    check(!seen.is_honest() || anew || start >= replica.start, "S8", || {
+    check(!seen.is_honest() || anew || replica.deleting || start >= replica.start, "S8", || {
         let told = replica.removals.last().map(|removal| clock(removal.at)).unwrap_or_default();
         format!(
             "the log starts at {start} after a restart; records before {} were gone at {told}",

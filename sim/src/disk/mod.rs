@@ -280,7 +280,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Settles a file's pending state, but one page goes to another place of this or another file.
+    /// Settles a file's pending state, but one page goes to another place of this or another file: to another position
+    /// there, because batches of another log that have the very same offsets and the very same place pass every check
+    /// that Kafka's format allows. What a batch's checksum covers does not say whose it is.
     fn misdirect(&mut self, ino: Ino, upto: u64) -> io::Result<()> {
         let places: Vec<(Ino, u64)> = self
             .state
@@ -302,7 +304,7 @@ impl Inner {
         }
         file.settle_length(flush.length);
         let Some((number, content)) = content else { return Ok(()) };
-        let others: Vec<&(Ino, u64)> = places.iter().filter(|place| **place != (ino, number)).collect();
+        let others: Vec<&(Ino, u64)> = places.iter().filter(|(_, page)| *page != number).collect();
         if !others.is_empty() {
             let &(target, page) = others[rng.random_range(0..others.len())];
             state.file_mut(target)?.overwrite_durable(page, content);

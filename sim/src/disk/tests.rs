@@ -394,17 +394,19 @@ fn a_lost_write_shows_when_the_cache_is_gone() {
 
 #[test]
 fn a_misdirected_write_harms_another_page() {
-    let (disk, _file) = with_file(vec![1; 4_096]);
+    let (first, second) = (vec![1; 4_096], vec![2; 4_096]);
+    let (disk, _file) = with_file([first.clone(), first.clone()].concat());
     let other = create(&disk, "/b");
-    write(&other, 0, vec![2; 4_096]);
+    write(&other, 0, second.clone());
     now(disk.sync_dir(&path("/"))).unwrap();
     disk.fail_next(Op::SyncData, "/b", Fault::Misdirected);
     sync(&other);
-    assert_eq!(durable(&disk, "/a"), Some(vec![2; 4_096]));
+    let harmed = [first.clone(), second.clone()].concat();
+    assert_eq!(durable(&disk, "/a"), Some(harmed.clone()));
     assert_eq!(durable(&disk, "/b"), Some(vec![0; 4_096]));
-    assert_eq!(read(&open(&disk, "/a")), [1; 4_096], "the cache hides it");
+    assert_eq!(read(&open(&disk, "/a")), [first.clone(), first].concat(), "the cache hides it");
     disk.evict(None);
-    assert_eq!(read(&open(&disk, "/a")), [2; 4_096]);
+    assert_eq!(read(&open(&disk, "/a")), harmed);
 }
 
 #[test]

@@ -325,6 +325,9 @@ impl Drop for Simulation {
             self.engine.stop(&self.machine, NodeId(node), Hangup::Reset);
         }
         pipes::clear(&self.machine);
+        // Observers may hold nodes, and those their environment.
+        let observers = self.machine.observers.lock().map(|mut observers| std::mem::take(&mut *observers));
+        drop(observers);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::checkers::rules::{self, Written, check};
 use crate::executor::Violation;
+use bytes::Bytes;
 use highwater_env::Event;
+use highwater_records::BatchHeader;
 use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -67,6 +69,10 @@ pub struct LogGhost {
     pub deleted: bool,
     /// Its deletion was reported done, so it must not come back.
     pub deletion_confirmed: bool,
+    /// What was appended, byte by byte, by epoch and first offset: what another replica has.
+    pub replica: BTreeMap<(LeaderEpoch, Offset), Bytes>,
+    /// Batches that were read no more because the log reported them as damaged.
+    pub rotten: BTreeMap<Offset, Batch>,
     /// Ranges that the log itself reported as damaged.
     pub damaged: Vec<Range<Offset>>,
     /// The largest proven mark that a recovery started from.
@@ -111,6 +117,7 @@ impl LogGhost {
     fn restarted(&mut self, start: Offset) {
         self.restarting = None;
         self.batches.clear();
+        self.rotten.clear();
         self.damaged.clear();
         (self.start, self.end, self.synced) = (start, Some(start), start);
         (self.deletion_asked, self.deletion_done) = (start, start);
@@ -150,6 +157,7 @@ impl LogGhost {
             }
             Event::Truncated { end, .. } => {
                 self.batches.retain(|_, batch| batch.firm || batch.last < end);
+                self.rotten.retain(|_, batch| batch.last < end);
                 self.end = Some(end);
                 // What was deleted may have been truncated with the batch that held it.
                 self.start = self.start.min(end);
@@ -180,12 +188,45 @@ impl LogGhost {
                 self.damaged.push(from..to);
                 Ok(())
             }
+            Event::Repaired { from, to, .. } => {
+                self.repaired(from, to);
+                Ok(())
+            }
             Event::Poisoned { .. } => {
                 self.poisoned = true;
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was damaged is there again: it is no excuse any more.
+    fn repaired(&mut self, from: Offset, to: Offset) {
+        let parts = |known: Range<Offset>| [known.start..known.end.min(from), known.start.max(to)..known.end];
+        let damaged = std::mem::take(&mut self.damaged).into_iter().flat_map(parts);
+        self.damaged = damaged.filter(|part| part.start < part.end).collect();
+        let is_back = |base: Offset, batch: &Batch| base < to && from <= batch.last;
+        let rotten = std::mem::take(&mut self.rotten).into_iter();
+        let (back, rotten) = rotten.partition::<BTreeMap<_, _>, _>(|(base, batch)| is_back(*base, batch));
+        self.rotten = rotten;
+        for (base, batch) in back {
+            self.batches.entry(base).or_insert(batch);
+        }
+    }
+
+    /// The first offset of the batch that an offset lies in, rotten or not.
+    pub fn base_of(&self, offset: Offset) -> Offset {
+        let rotten = self.rotten.range(..=offset).next_back().filter(|(_, batch)| offset <= batch.last);
+        let base = rotten.map(|(&base, _)| base).or_else(|| self.batch_at(offset).map(|(base, _)| base));
+        base.unwrap_or(offset)
+    }
+
+    /// The bytes that another replica has of the batch at an offset, with the batch's end.
+    pub fn replica_at(&self, offset: Offset) -> Option<(Offset, &Bytes)> {
+        let (base, batch) = (offset, self.rotten.get(&offset).or_else(|| self.batches.get(&offset))?);
+        let bytes = self.replica.get(&(batch.epoch, base))?;
+        let header = BatchHeader::parse(bytes).ok()?;
+        (batch.firm && header.crc == batch.checksum).then_some((header.next_offset(), bytes))
     }
 
     fn appended(&mut self, base: Offset, batch: Batch) -> Result<(), Violation> {

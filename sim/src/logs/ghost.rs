@@ -91,6 +91,7 @@ impl Ghost {
             | Event::Restarted { log, .. }
             | Event::Recovered { log, .. }
             | Event::Damaged { log, .. }
+            | Event::Repaired { log, .. }
             | Event::Poisoned { log } => *log,
             Event::MarksLost => {
                 return check(!strict, "S10", || {

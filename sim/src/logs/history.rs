@@ -254,6 +254,16 @@ async fn drive(
 async fn live(simulation: &Simulation, node: NodeId, shared: &Shared, incarnation: &Incarnation) {
     let env = simulation.restart(node);
     let disk = simulation.disk(node);
+    disk.set_rates(FaultRates::default());
+    let look = {
+        let (shared, env) = (shared.clone(), env.clone());
+        async move {
+            if let Err(violation) = super::verify::verify_offline(&shared, &env).await {
+                env.violate(violation);
+            }
+        }
+    };
+    env.spawn("verify", look).await;
     disk.set_rates(incarnation.rates.clone());
     let fuse = match incarnation.ending {
         Ending::CrashAt(operations) | Ending::PowerLossAt(operations) => {

@@ -1,9 +1,11 @@
 //! The marks in rare branches of the log.
 
 /// Every mark that the log's code has. One that no history passes is reported.
-pub const MARKS: [&str; 5] = [
+pub const MARKS: [&str; 7] = [
     "log: append met a full disk",
+    "log: damage repaired",
     "log: index made anew",
+    "log: opened at another try",
     "log: restart completed by recovery",
     "log: uncertain tail cut back",
     "log: unproven tail rewritten",

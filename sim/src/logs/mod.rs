@@ -11,6 +11,7 @@ mod history;
 mod marks;
 mod plan;
 mod producer;
+mod repair;
 mod replica;
 mod verify;
 mod workload;

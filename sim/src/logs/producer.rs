@@ -5,9 +5,10 @@ use super::ghost::{Fate, Ghost, Sent};
 use crate::checkers::durable;
 use crate::disk::SimDisk;
 use crate::executor::{SimEnv, Violation};
+use bytes::Bytes;
 use highwater_env::{Env, Rng};
 use highwater_log::{AppendError, Appended, Log};
-use highwater_records::{Batch, BatchBuilder, Codec, Header};
+use highwater_records::{Batch, BatchBuilder, BatchHeader, Codec, Header};
 use highwater_types::{LeaderEpoch, LogId, ProducerEpoch, ProducerId, Timestamp};
 use rand::RngExt;
 use std::collections::VecDeque;
@@ -260,6 +261,11 @@ async fn deliver(
         };
         if let Some(appended) = appended {
             check_duplicate(context, log.id(), &made, &appended)?;
+            if !appended.duplicate {
+                let (base, time) = (appended.base_offset, appended.append_time);
+                let bytes = made.batch.assigned(base, context.epoch, time).to_bytes();
+                keep_for_repair(context, log.id(), bytes);
+            }
             waiting.push_back((made, appended));
         }
         if matches!(step, Step::Stop) {
@@ -273,6 +279,15 @@ async fn deliver(
         return Ok(());
     }
     acknowledge(context, log, producer, &mut waiting).await
+}
+
+/// Another replica has the batch, too.
+pub(super) fn keep_for_repair(context: &Context, log: LogId, batch: Bytes) {
+    if let Some(known) = context.ghost().logs.get_mut(&log)
+        && let Ok(header) = BatchHeader::parse(&batch)
+    {
+        known.replica.insert((header.leader_epoch, header.base_offset), batch);
+    }
 }
 
 /// What an error says of a batch.

@@ -1,7 +1,7 @@
 //! Appends as a follower makes them: batches of other leaders, each with its place.
 
 use super::history::{Opened, Shared};
-use super::producer::{Made, Patience, SharedProducer, acknowledge, lock};
+use super::producer::{Made, Patience, SharedProducer, acknowledge, keep_for_repair, lock};
 use crate::executor::{SimEnv, Violation};
 use bytes::Bytes;
 use highwater_env::{Env, Rng};
@@ -49,8 +49,13 @@ async fn append(
     }
     let context = &opened.context;
     let now = context.env.clock().wall();
-    match log.append_replica(batches.bytes.into(), now).await {
-        Ok(_) => {}
+    let bytes = Bytes::from(batches.bytes);
+    match log.append_replica(bytes.clone(), now).await {
+        Ok(_) => {
+            for batch in highwater_records::Batches::new(bytes).flatten() {
+                keep_for_repair(context, log.id(), batch.into_bytes());
+            }
+        }
         Err(error) if !is_disks(&error) => {
             return Err(Violation::new("S9", format!("{}: what follows is refused: {error}", log.id())));
         }

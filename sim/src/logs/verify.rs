@@ -2,16 +2,18 @@
 
 use super::checks::{Batch, Detail};
 use super::ghost::{Fate, Ghost};
+use super::history::{DIR, Shared};
 use super::producer::Context;
 use crate::executor::{SimEnv, Violation};
 use bytes::Bytes;
 use highwater_env::{Env, File, sleep};
-use highwater_log::{Log, ReadError, ReadSlice};
+use highwater_log::{Log, ReadError, ReadSlice, verify_store};
 use highwater_records::Batches;
 use highwater_types::{LeaderEpoch, LogId, Offset, ProducerEpoch, ProducerId, Timestamp};
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 /// A disk whose reads fail so often in a row is broken for good.
@@ -210,6 +212,16 @@ fn compare(ghost: &Ghost, log: LogId, base: Offset, batch: &Batch) -> Result<(),
     Ok(())
 }
 
+/// What an honest disk holds when the node is gone must check out, whatever the node was doing.
+pub async fn verify_offline(shared: &Shared, env: &SimEnv) -> Result<(), Violation> {
+    match verify_store(env.disk(), Path::new(DIR)).await {
+        Ok(verdict) if shared.ghost().strict() && !verdict.is_sound() && !verdict.logs.is_empty() => {
+            Err(Violation::new("S10", format!("damage is found on a disk that is honest: {verdict:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads all of a log that was just opened, checks it against the record, and takes what it holds for the truth.
 pub async fn verify_all(context: &Context, log: &Log<SimEnv>) -> Result<(), Violation> {
     let (start, end) = (log.start_offset(), log.end_offset());
@@ -239,6 +251,15 @@ fn take_over(
     check_order(ghost, log, &observed)?;
     ghost.compared += observed.batches.len() as u64;
     if let Some(known) = ghost.logs.get_mut(&log) {
+        let is_missing =
+            |base: Offset| observed.missing.iter().any(|missing| missing.start <= base && base < missing.end);
+        let gone = std::mem::take(&mut known.batches).into_iter();
+        known.rotten.extend(gone.filter(|(base, batch)| {
+            batch.firm
+                && !observed.batches.contains_key(base)
+                && (is_missing(*base) || is_missing(batch.last))
+        }));
+        known.rotten.retain(|base, _| !observed.batches.contains_key(base));
         known.damaged.extend(observed.missing);
         known.batches = observed.batches;
     }

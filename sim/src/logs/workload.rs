@@ -4,6 +4,7 @@ use super::ghost::Ghost;
 use super::history::{Opened, Shared, create_log, note_policy, open, rest, usable_logs};
 use super::plan::{Ending, Incarnation, draw_config, pick};
 use super::producer::{Patience, burst, lock};
+use super::repair::{repair, repair_all, scrub};
 use super::replica::replicate;
 use super::verify::read_range;
 use crate::executor::{SimEnv, Violation};
@@ -35,10 +36,12 @@ enum Action {
     Truncate,
     Replicate,
     Restart,
+    Scrub,
+    Repair,
     Reopen,
 }
 
-const ACTIONS: [(Action, u32); 17] = [
+const ACTIONS: [(Action, u32); 19] = [
     (Action::Produce, 60),
     (Action::Read, 12),
     (Action::Rest, 12),
@@ -55,6 +58,8 @@ const ACTIONS: [(Action, u32); 17] = [
     (Action::Truncate, 2),
     (Action::Replicate, 10),
     (Action::Restart, 1),
+    (Action::Scrub, 3),
+    (Action::Repair, 6),
     (Action::Reopen, 2),
 ];
 
@@ -75,6 +80,10 @@ pub async fn run(shared: &Shared, opened: Opened, incarnation: &Incarnation) -> 
     let env = opened.context.env.clone();
     let mut worker = Worker { shared, opened, rng: env.entropy(Purpose::User(3)), bursts: Vec::new() };
     let faulty = incarnation.rates != crate::disk::FaultRates::default();
+    let logs = usable_logs(worker.shared, &worker.opened);
+    if logs.iter().any(|log| !log.damaged().is_empty()) && worker.rng.random_bool(0.5) {
+        repair_all(shared, &worker.opened.context, &logs, &mut worker.rng).await?;
+    }
     for _ in 0..incarnation.actions {
         let action = draw(&mut worker.rng);
         let harmful = matches!(action, Action::LimitSpace | Action::FailWriteBack);
@@ -157,6 +166,12 @@ impl Worker<'_> {
             Action::Truncate => self.truncate().await?,
             Action::Replicate => self.replicate().await?,
             Action::Restart => self.restart().await?,
+            Action::Scrub => {
+                if let Some(log) = self.some_log() {
+                    scrub(&log, &mut self.rng).await;
+                }
+            }
+            Action::Repair => self.repair().await?,
             Action::Reopen => self.reopen().await?,
         }
         Ok(())
@@ -262,6 +277,13 @@ impl Worker<'_> {
         let behind = Offset(self.rng.random_range(0..=start.0));
         let to = *pick(&mut self.rng, &[ahead, ahead, within, start, behind]);
         self.shared.restart_log(&mut self.opened, &log, to).await
+    }
+
+    async fn repair(&mut self) -> Result<(), Violation> {
+        let logs = usable_logs(self.shared, &self.opened);
+        let damaged = logs.iter().find(|log| !log.damaged().is_empty()).cloned();
+        let Some(log) = damaged.or_else(|| self.some_log()) else { return Ok(()) };
+        repair(self.shared, &self.opened.context, &log, &mut self.rng).await
     }
 
     /// Closes the store and opens it again within the process, if a log of it has failed or just so.

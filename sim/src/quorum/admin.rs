@@ -43,6 +43,9 @@ pub async fn run(env: SimEnv, shared: Shared, quorum: Quorum<SimEnv>) {
     }
 }
 
+/// How long a new disk has to catch up before something else is tried.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 enum Work {
     Replace(Lost),
     Change,
@@ -68,9 +71,8 @@ async fn replace(shared: &Shared, quorum: &Quorum<SimEnv>, lost: Lost) -> Result
             Some(Stage::Learner)
         }
         Stage::Learner => {
-            let mut voters = voters;
-            voters.insert(id);
-            quorum.change_voters(voters).await?;
+            let Some(peer) = shared.peer(lost.node) else { return Ok(()) };
+            quorum.add_voter(id, peer.disk, PATIENCE).await?;
             None
         }
     };

@@ -8,6 +8,7 @@ mod clocks;
 mod disks;
 mod links;
 mod process;
+mod rot;
 mod watch;
 
 use super::nodes::Nodes;
@@ -48,6 +49,8 @@ struct State {
     /// How many faults keep each disk full.
     full: BTreeMap<NodeId, u32>,
     counts: BTreeMap<&'static str, u64>,
+    /// What rotted, and was not seen to be put back.
+    rotten: Vec<rot::Rotten>,
     hit_unsynced: bool,
 }
 
@@ -66,6 +69,7 @@ impl Director {
             held: BTreeSet::new(),
             full: BTreeMap::new(),
             counts: BTreeMap::new(),
+            rotten: Vec::new(),
             hit_unsynced: false,
         };
         Self {

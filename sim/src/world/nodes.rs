@@ -76,6 +76,8 @@ struct Broker {
     votes: bool,
     /// Its disk was replaced, and nobody has let it into the quorum again.
     replaced: bool,
+    /// How often its disk was replaced.
+    disks: u32,
     /// When a log failed.
     poisoned_at: Option<Duration>,
     /// By how many milliseconds the machine's wall clock was ahead when the process opened its disk, at most.
@@ -132,6 +134,7 @@ impl Nodes {
                 address: is_broker.then(|| format!("{host}:{PORT}")),
                 votes: cluster.nodes() > 1 && (cluster.controllers == 0 || !is_broker),
                 replaced: false,
+                disks: 0,
                 process: Process::Gone,
                 run: 0,
                 wanted: false,
@@ -257,19 +260,28 @@ impl Nodes {
         self.lock().tally
     }
 
-    /// The voters whose disks were replaced, and that nobody has let in again.
-    pub(crate) fn replaced_voters(&self) -> Vec<BrokerId> {
+    /// The voters whose disks were replaced, and that nobody has let in again, and how often they were.
+    pub(crate) fn replaced_voters(&self) -> Vec<(BrokerId, u32)> {
         let inner = self.lock();
-        inner.brokers.values().filter(|broker| broker.replaced).map(|broker| broker.id).collect()
+        let replaced = inner.brokers.values().filter(|broker| broker.replaced);
+        replaced.map(|broker| (broker.id, broker.disks)).collect()
     }
 
-    /// A voter whose disk was replaced votes again.
-    pub(crate) fn voter_is_back(&self, id: BrokerId) {
+    /// Whether the disks of all other nodes were replaced, and are not those of voters again.
+    pub(crate) fn is_last_disk(&self, node: NodeId) -> bool {
+        let inner = self.lock();
+        let mut others =
+            inner.brokers.iter().filter(|(other, broker)| **other != node && broker.votes).peekable();
+        others.peek().is_some() && others.all(|(_, broker)| broker.replaced)
+    }
+
+    /// A voter whose disk was replaced so many times votes again.
+    pub(crate) fn voter_is_back(&self, (id, disks): (BrokerId, u32)) {
         let mut inner = self.lock();
         inner
             .brokers
             .values_mut()
-            .filter(|broker| broker.id == id)
+            .filter(|broker| broker.id == id && broker.disks == disks)
             .for_each(|broker| broker.replaced = false);
     }
 
@@ -391,6 +403,7 @@ impl Nodes {
         simulation.disk(node).wipe();
         if let Some(broker) = self.lock().brokers.get_mut(&node) {
             broker.replaced = broker.votes;
+            broker.disks += 1;
         }
     }
 

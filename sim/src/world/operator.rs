@@ -10,13 +10,15 @@ use highwater_types::{BrokerId, Uuid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+type Before = BTreeMap<(BrokerId, u32), Uuid>;
+
 /// How often the operator looks.
 const ROUND: Duration = Duration::from_millis(700);
 
 /// Looks after voters whose disks were replaced. Never ends.
 pub(crate) async fn look_after(machine: Machine, nodes: Nodes) {
-    // The disk that each had before, as the quorum knows it.
-    let mut before: BTreeMap<BrokerId, Uuid> = BTreeMap::new();
+    // The disk that each had before it was replaced so many times, as the quorum knows it.
+    let mut before = Before::new();
     let mut admin = None;
     loop {
         sleep(machine.env.clock(), ROUND).await;
@@ -32,13 +34,14 @@ pub(crate) async fn look_after(machine: Machine, nodes: Nodes) {
         for voter in replaced {
             match step(admin, voter, &mut before).await {
                 Ok(true) => {
-                    machine
-                        .env
-                        .note(&format!("the operator made node {voter} a voter again, with its new disk"));
+                    let text = format!("the operator made node {} a voter again, with its new disk", voter.0);
+                    machine.env.note(&text);
                     nodes.voter_is_back(voter);
                 }
                 Ok(false) => {}
-                Err(error) => machine.env.note(&format!("the operator waits with voter {voter}: {error}")),
+                Err(error) => {
+                    machine.env.note(&format!("the operator waits with voter {}: {error}", voter.0))
+                }
             }
         }
     }
@@ -47,20 +50,23 @@ pub(crate) async fn look_after(machine: Machine, nodes: Nodes) {
 /// The next step for one voter; true if it was the last.
 async fn step(
     admin: &Admin<SimEnv>,
-    voter: BrokerId,
-    before: &mut BTreeMap<BrokerId, Uuid>,
+    replaced: (BrokerId, u32),
+    before: &mut Before,
 ) -> Result<bool, ClientError> {
+    let voter = replaced.0;
     let quorum = admin.describe_quorum().await?;
     let disk_in = |members: &[highwater_wire::messages::QuorumReplica]| {
         members.iter().find(|member| member.replica_id == voter).map(|member| member.replica_directory_id)
     };
     if let Some(disk) = disk_in(&quorum.current_voters) {
-        if *before.entry(voter).or_insert(disk) != disk {
+        if *before.entry(replaced).or_insert(disk) != disk {
             return Ok(true);
         }
         admin.remove_voter(voter, disk).await?;
     }
-    if let Some(disk) = disk_in(&quorum.observers) {
+    // Until the node has come back, it is known by its old disk.
+    let gone = before.get(&replaced).copied();
+    if let Some(disk) = disk_in(&quorum.observers).filter(|disk| Some(*disk) != gone) {
         admin.add_voter(voter, disk).await?;
     }
     Ok(false)

@@ -96,7 +96,8 @@ async fn phases(world: &World<'_>) -> FinalState {
 /// Waits until the cluster is as it should be when nothing is wrong; false if it is not in time (L1, L2).
 async fn settles(world: &World<'_>) -> bool {
     let now = || Instant(u64::try_from(world.simulation.now().as_nanos()).unwrap_or(u64::MAX));
-    let unsettled = || super::lock(&world.checkers).unsettled(now());
+    let rotten = || Some(Violation::new("L2", world.director.rotten(world.simulation)?));
+    let unsettled = || super::lock(&world.checkers).unsettled(now()).or_else(rotten);
     if wait(world, SETTLED_WITHIN, || unsettled().is_none()).await {
         return true;
     }

@@ -27,6 +27,9 @@ enum Load {
         /// How many partitions.
         #[arg(long, default_value_t = 1)]
         partitions: usize,
+        /// How many replicas each of them has.
+        #[arg(long, default_value_t = 1)]
+        replicas: i16,
     },
     /// Produce with acks=all.
     Produce(ProduceLoad),
@@ -36,7 +39,9 @@ enum Load {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().load {
-        Load::CreateTopic { server, topic, partitions } => create_topic(server, &topic, partitions)?,
+        Load::CreateTopic { server, topic, partitions, replicas } => {
+            create_topic(server, &topic, partitions, replicas)?;
+        }
         Load::Produce(load) => print(&produce(&load)?),
         Load::Consume(load) => print(&consume(&load)?),
     }

@@ -70,13 +70,18 @@ fn compare_one(options: &Options, scenario: &Scenario) -> Result<Row> {
     Ok(row)
 }
 
+/// One round of the floor alone.
+pub(crate) fn run_floor(options: &Options, scenario: &Scenario) -> Result<Outcome> {
+    run(options, scenario, Contender::Floor)
+}
+
 /// One round of one contender, on an empty folder.
 fn run(options: &Options, scenario: &Scenario, contender: Contender) -> Result<Outcome> {
     let site = Site::prepare(&options.dir, scenario)?;
     let (mut server, address) = site.start(&options.binaries, contender)?;
     load::wait_until_ready(address, contender == Contender::Broker, || server.check_running())?;
     if contender == Contender::Broker {
-        load::create_topic(address, TOPIC, scenario.partitions)?;
+        load::create_topic(address, TOPIC, scenario.partitions, 1)?;
     }
     let produce = |server: &Server| {
         load::produce(&ProduceLoad {

@@ -37,7 +37,7 @@ pub struct ConsumeLoad {
 
 /// Reads everything once.
 pub fn consume(load: &ConsumeLoad) -> Result<Outcome> {
-    measured(load.pid, || {
+    measured(&[load.pid], || {
         in_parallel(load.partitions, |partition| {
             let mut reader = Reader { connection: Connection::open(load.server)?, load, partition };
             reader.run().with_context(|| format!("partition {partition}"))

@@ -11,7 +11,8 @@ use highwater_wire::{Frame, Records, Request, Segment, encode_request};
 /// What the load calls itself.
 pub const CLIENT_ID: &str = "highwater-load";
 
-const PRODUCE_VERSION: i16 = 9;
+/// The version of [`produce`].
+pub const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
 const TIMEOUT_MS: i32 = 30_000;
 const MAX_WAIT_MS: i32 = 500;

@@ -6,9 +6,10 @@ pub mod frames;
 mod produce;
 mod topic;
 
+pub use connection::Connection;
 pub use consume::{ConsumeLoad, consume};
-pub use produce::{ProduceLoad, produce};
-pub use topic::{create_topic, wait_until_ready};
+pub use produce::{ProduceLoad, produce, produce_to};
+pub use topic::{PartitionState, call, create_topic, describe, wait_for_topic, wait_until_ready};
 
 use crate::process::cpu_time;
 use anyhow::Result;
@@ -26,7 +27,7 @@ pub struct Outcome {
     pub bytes: u64,
     /// How long that took.
     pub wall: Duration,
-    /// What processor time the server used meanwhile.
+    /// What processor time the server, or all of them, used meanwhile.
     pub server_cpu: Duration,
 }
 
@@ -61,12 +62,13 @@ impl Outcome {
 }
 
 /// Runs `work`, which gives records and bytes, and measures it.
-fn measured(server_pid: u32, work: impl FnOnce() -> Result<(u64, u64)>) -> Result<Outcome> {
-    let cpu_before = cpu_time(server_pid)?;
+fn measured(server_pids: &[u32], work: impl FnOnce() -> Result<(u64, u64)>) -> Result<Outcome> {
+    let cpu_of_all = || server_pids.iter().map(|&pid| cpu_time(pid)).sum::<Result<Duration>>();
+    let cpu_before = cpu_of_all()?;
     let start = Instant::now();
     let (records, bytes) = work()?;
     let wall = start.elapsed();
-    let server_cpu = cpu_time(server_pid)?.saturating_sub(cpu_before);
+    let server_cpu = cpu_of_all()?.saturating_sub(cpu_before);
     Ok(Outcome { records, bytes, wall, server_cpu })
 }
 

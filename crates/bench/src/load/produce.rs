@@ -40,13 +40,20 @@ pub struct ProduceLoad {
 
 /// Runs the load.
 pub fn produce(load: &ProduceLoad) -> Result<Outcome> {
+    produce_to(load, &vec![load.server; load.partitions], &[load.pid])
+}
+
+/// Runs the load against several servers: `leaders` has the one of each partition, and the partitions of one connection
+/// have the same. Measures all of `pids`.
+pub fn produce_to(load: &ProduceLoad, leaders: &[SocketAddr], pids: &[u32]) -> Result<Outcome> {
     let (batch, records) = frames::batch(load.record_bytes, load.batch_bytes);
     let share = load.requests.div_ceil(load.connections as u64);
     let mut senders = Vec::new();
     for number in 0..load.connections {
-        senders.push(std::sync::Mutex::new(Some(Sender::open(load, number, &batch)?)));
+        let server = leaders[number % load.partitions];
+        senders.push(std::sync::Mutex::new(Some(Sender::open(load, server, number, &batch)?)));
     }
-    measured(load.pid, || {
+    measured(pids, || {
         in_parallel(load.connections, |number| {
             let sender = senders[number].lock().expect("one thread has it").take();
             sender.expect("it was made above").run(share)?;
@@ -69,7 +76,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn open(load: &ProduceLoad, number: usize, batch: &Bytes) -> Result<Self> {
+    fn open(load: &ProduceLoad, server: SocketAddr, number: usize, batch: &Bytes) -> Result<Self> {
         let own: Vec<usize> =
             (0..load.partitions).skip(number % load.partitions).step_by(load.connections).collect();
         let mut frames = Vec::new();
@@ -81,7 +88,7 @@ impl Sender {
         }
         ensure!(load.topic.len() < 127, "a long topic");
         Ok(Self {
-            connection: Connection::open(load.server)?,
+            connection: Connection::open(server)?,
             depth: load.depth,
             frames,
             frame_bytes,

@@ -4,10 +4,10 @@ use super::connection::Connection;
 use super::frames::encoded;
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
-use highwater_types::PartitionIndex;
+use highwater_types::BrokerId;
 use highwater_wire::messages::api_versions::ApiVersionsRequest;
 use highwater_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
-use highwater_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use highwater_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponsePartition};
 use highwater_wire::{ErrorCode, Message, Request, decode_response_header};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -38,16 +38,17 @@ pub fn wait_until_ready(
     Ok(())
 }
 
-/// Makes a topic with one replica, and waits until all its partitions have a leader.
-pub fn create_topic(server: SocketAddr, topic: &str, partitions: usize) -> Result<()> {
+/// Makes a topic, and waits until all its partitions have a leader and all replicas in sync.
+pub fn create_topic(server: SocketAddr, topic: &str, partitions: usize, replicas: i16) -> Result<()> {
     let mut connection = Connection::open(server)?;
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: topic.into(),
             num_partitions: i32::try_from(partitions)?,
-            replication_factor: 1,
+            replication_factor: replicas,
             ..CreatableTopic::default()
         }],
+        timeout_ms: i32::try_from(READY_TIMEOUT.as_millis())?,
         ..CreateTopicsRequest::default()
     };
     let response = call(&mut connection, CREATE_TOPICS_VERSION, &request)?;
@@ -59,27 +60,54 @@ pub fn create_topic(server: SocketAddr, topic: &str, partitions: usize) -> Resul
             created.error_code
         );
     }
+    wait_for_topic(server, topic, partitions, replicas)
+}
+
+/// Waits until a server knows a leader and all replicas in sync for every partition of a topic.
+pub fn wait_for_topic(server: SocketAddr, topic: &str, partitions: usize, replicas: i16) -> Result<()> {
+    let mut connection = Connection::open(server)?;
     let start = Instant::now();
-    while !has_leaders(&mut connection, topic, partitions)? {
-        ensure!(start.elapsed() < READY_TIMEOUT, "{topic} has no leaders");
+    loop {
+        let states = describe(&mut connection, topic)?;
+        let ready =
+            states.iter().filter(|state| state.leader.is_some() && state.in_sync == replicas as usize);
+        if ready.count() == partitions {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < READY_TIMEOUT, "{topic} has no leaders, or not all replicas in sync");
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
 }
 
-fn has_leaders(connection: &mut Connection, topic: &str, partitions: usize) -> Result<bool> {
+/// A partition as a server tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Its leader, if it has one.
+    pub leader: Option<BrokerId>,
+    /// How many replicas are in sync.
+    pub in_sync: usize,
+}
+
+/// A topic's partitions in their order, as the server tells them; none if it does not know the topic.
+pub fn describe(connection: &mut Connection, topic: &str) -> Result<Vec<PartitionState>> {
     let wanted = MetadataRequestTopic { name: Some(topic.into()), ..MetadataRequestTopic::default() };
-    let request = MetadataRequest { topics: Some(vec![wanted]), ..MetadataRequest::default() };
+    let request = MetadataRequest {
+        topics: Some(vec![wanted]),
+        allow_auto_topic_creation: false,
+        ..MetadataRequest::default()
+    };
     let response = call(connection, METADATA_VERSION, &request)?;
-    let mut led: Vec<PartitionIndex> = Vec::new();
-    for topic in response.topics.iter().filter(|topic| topic.error_code == ErrorCode::NONE) {
-        let healthy = topic.partitions.iter().filter(|partition| partition.error_code == ErrorCode::NONE);
-        led.extend(healthy.map(|partition| partition.partition_index));
-    }
-    Ok(led.len() == partitions)
+    let mut partitions: Vec<_> = response.topics.into_iter().flat_map(|topic| topic.partitions).collect();
+    partitions.sort_by_key(|partition| partition.partition_index);
+    let state = |partition: MetadataResponsePartition| PartitionState {
+        leader: (partition.error_code == ErrorCode::NONE).then_some(partition.leader_id),
+        in_sync: partition.isr_nodes.len(),
+    };
+    Ok(partitions.into_iter().map(state).collect())
 }
 
-fn call<R: Request>(connection: &mut Connection, version: i16, request: &R) -> Result<R::Response> {
+/// Sends a request and waits for its answer.
+pub fn call<R: Request>(connection: &mut Connection, version: i16, request: &R) -> Result<R::Response> {
     connection.send(&encoded(version, request)?)?;
     let mut frame = Bytes::copy_from_slice(connection.receive()?);
     if decode_response_header(&mut frame, R::KEY, version)? != 0 {

@@ -3,9 +3,9 @@
 use super::lead::Sight;
 use super::{Cluster, CommitError};
 use crate::internal::message::{
-    AlterOutcome, AlterPartitions, Altered as WireAltered, Ask, Failed, Feature, Forwarded, Heartbeat, Hello,
-    IsrChange as WireChange, LostLog, LostLogs, Member, NotController, ProducerIdBlock as WireBlock,
-    ProducerIds, Register, Registered, Seen, Tell, uuid, uuid_bytes,
+    AlterOutcome, AlterPartitions, Altered as WireAltered, Ask, Failed, Feature, Follow, Follows, Forwarded,
+    Heartbeat, Hello, IsrChange as WireChange, LostLog, LostLogs, Member, NotController,
+    ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Tell, uuid, uuid_bytes,
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
@@ -116,6 +116,14 @@ impl<E: Env> Cluster<E> {
         }
     }
 
+    /// Has the controller tell this node of the metadata from now on.
+    pub(super) async fn follow(&self, follow: Follow) -> Result<(), CommitError> {
+        match self.ask_or_serve(Ask::Follow(follow)).await? {
+            Tell::Follows(_) => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Tells the controller that this broker is alive.
     pub(super) async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Seen, CommitError> {
         match self.ask_or_serve(Ask::Heartbeat(heartbeat)).await? {
@@ -187,6 +195,7 @@ impl<E: Env> Cluster<E> {
     pub(crate) async fn serve(&self, ask: Ask) -> Tell {
         let told = match ask {
             Ask::Register(register) => self.serve_register(register).await,
+            Ask::Follow(follow) => self.serve_follow(follow).await,
             Ask::Heartbeat(heartbeat) => self.serve_heartbeat(heartbeat).await,
             Ask::AlterPartitions(alter) => self.serve_alter_partitions(alter).await,
             Ask::LostLogs(lost) => self.serve_lost_logs(lost).await,
@@ -240,6 +249,14 @@ impl<E: Env> Cluster<E> {
             self.0.quorum.add_learner(node, peer).await?;
         }
         Ok(Tell::Registered(Registered { epoch: epoch.0 }))
+    }
+
+    async fn serve_follow(&self, follow: Follow) -> Result<Tell, CommitError> {
+        let disk = uuid(&follow.disk).ok_or_else(|| malformed("an identifier is not 16 bytes long"))?;
+        let port = u16::try_from(follow.port).map_err(|_| malformed("a port is out of range"))?;
+        let peer = Peer { host: follow.host, port, disk: DiskId(disk) };
+        self.0.quorum.add_learner(BrokerId(follow.node), peer).await?;
+        Ok(Tell::Follows(Follows {}))
     }
 
     async fn serve_heartbeat(&self, heartbeat: Heartbeat) -> Result<Tell, CommitError> {

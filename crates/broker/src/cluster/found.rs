@@ -5,6 +5,8 @@
 //! the others know better.
 
 use super::{Cluster, ClusterError};
+use crate::config::VoterConfig;
+use crate::internal::message::Hello;
 use highwater_env::{Env, sleep};
 use highwater_quorum::Peer;
 use highwater_types::BrokerId;
@@ -13,12 +15,34 @@ use std::time::Duration;
 
 /// How long a voter has for its greeting.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How long a voter has for it that need not be there.
+const GLANCE: Duration = Duration::from_millis(500);
 /// How long to wait before those that did not answer are asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// After how many rounds people are told what is waited for.
 const ROUNDS_PER_WORD: u32 = 25;
 
+fn misnamed(voter: &VoterConfig, hello: &Hello) -> ClusterError {
+    ClusterError::Config(format!(
+        "{}:{} is named as voter {}, and it is node {}: correct the list of voters",
+        voter.host, voter.port, voter.id, hello.node
+    ))
+}
+
 impl<E: Env> Cluster<E> {
+    /// Looks whether the voters that can be reached are who this node takes them for.
+    pub(super) async fn meet_voters(&self) -> Result<(), ClusterError> {
+        let inner = &self.0;
+        for voter in inner.config.voters.iter().filter(|voter| voter.id != inner.node) {
+            match inner.peers.greet(&voter.host, voter.port, GLANCE).await {
+                Ok(hello) if hello.node != voter.id.0 => return Err(misnamed(voter, &hello)),
+                // Who turns this node away has said so, and others may yet take it.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Founds the quorum if that is this node's to do; returns when it is founded, or another's to do.
     pub(super) async fn found(&self) -> Result<(), ClusterError> {
         let inner = &self.0;
@@ -53,12 +77,7 @@ impl<E: Env> Cluster<E> {
                         );
                         return Ok(());
                     }
-                    Ok(hello) if hello.node != voter.id.0 => {
-                        return Err(ClusterError::Config(format!(
-                            "{}:{} is named as voter {}, and it is node {}: correct the list of voters",
-                            voter.host, voter.port, voter.id, hello.node
-                        )));
-                    }
+                    Ok(hello) if hello.node != voter.id.0 => return Err(misnamed(voter, &hello)),
                     Ok(hello) => {
                         known.extend(hello.disk().map(|disk| (voter.id, peer(disk))));
                     }

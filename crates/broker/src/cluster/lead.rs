@@ -1,7 +1,7 @@
 //! The active controller: decisions are made here, one after another, and committed by the quorum.
 
 use super::command::Command;
-use super::{Cluster, CommitError, Inner};
+use super::{Cluster, CommitError, Inner, millis};
 use highwater_env::{Env, Task, sleep};
 use highwater_metadata::configs::ConfigView;
 use highwater_metadata::controller::{self, Controller, Decision};
@@ -52,6 +52,13 @@ impl<E: Env> Cluster<E> {
             |Sight { view, controller, .. }: Sight<'_>| controller::unregister_broker(view, controller, id);
         let (answers, index) = self.decide(decide).await?;
         self.0.wait_carried(index).await;
+        let quorum = &self.0.quorum;
+        if answers.iter().all(Result::is_ok)
+            && quorum.status().learners.contains(&id)
+            && let Err(error) = quorum.remove_learner(id).await
+        {
+            tracing::warn!(%id, %error, "a broker that is gone is told of the metadata still: unregister it again");
+        }
         Ok(answers)
     }
 
@@ -123,9 +130,17 @@ impl<E: Env> Inner<E> {
             self.quorum.propose(term, command).await?;
             image = self.committed.image();
         }
-        let controller = Controller::new(&image, self.env.clock().now());
+        let controller = Controller::new(&image, self.env.clock().now().before(self.without_controller()));
         tracing::info!(term, "this node is the active controller");
         Ok(Lead { term, controller })
+    }
+
+    /// For how long brokers had no controller, when there is a new one, to tell that they are alive. It counts as a
+    /// part of their sessions, so that who was lost together with the controller is not missed for longer than others;
+    /// half a session is left in any case to find the new one.
+    fn without_controller(&self) -> Duration {
+        let election = millis(self.settings.controller_quorum_election_timeout_ms.into());
+        election.min(millis(self.settings.broker_session_timeout_ms.into()) / 2)
     }
 }
 

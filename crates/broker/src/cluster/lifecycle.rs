@@ -2,7 +2,7 @@
 //! is alive, and takes leave.
 
 use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
-use crate::internal::message::{Endpoint, Feature, Heartbeat, Register, Setting, uuid_bytes};
+use crate::internal::message::{Endpoint, Feature, Follow, Heartbeat, Register, Setting, uuid_bytes};
 use crate::latch::Latch;
 use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
 use highwater_metadata::RefusalCode;
@@ -115,8 +115,10 @@ async fn live<E: Env>(
 ) -> Result<(), ClusterError> {
     let inner = &cluster.0;
     cluster.found().await?;
+    cluster.meet_voters().await?;
     if !inner.config.is_broker {
         // A controller alone has nothing to register; it follows the metadata as soon as there is any.
+        follow(cluster, addresses).await;
         inner.committed.applied.reached(1).await;
         inner.registered.raise_to(inner.committed.applied.value());
         serve();
@@ -147,6 +149,30 @@ async fn live<E: Env>(
             }
         })
         .await?;
+    }
+}
+
+/// Sees that the active controller tells this node of the metadata. One that stands in it with the disk that it has is
+/// told anyway; one with a new disk is another one, whom nobody knows yet.
+async fn follow<E: Env>(cluster: &Cluster<E>, addresses: &Addresses) {
+    let inner = &cluster.0;
+    let disk = inner.store.disk_id();
+    let request = Follow {
+        node: inner.node.0,
+        disk: uuid_bytes(disk.0),
+        host: addresses.internal.0.clone(),
+        port: addresses.internal.1.into(),
+    };
+    let mut attempts = 0_u32;
+    while inner.quorum.peer(inner.node).is_none_or(|peer| peer.disk != disk) {
+        let Err(error) = cluster.follow(request.clone()).await else { return };
+        if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
+            tracing::info!(
+                "waiting for the cluster: it does not tell this node of the metadata yet: {error}"
+            );
+        }
+        attempts += 1;
+        sleep(inner.env.clock(), RETRY).await;
     }
 }
 
@@ -186,7 +212,11 @@ async fn register<E: Env>(
         features: features.collect(),
         settings: settings.collect(),
     };
+    // Who has served before does not end for what may pass.
+    let is_new = inner.registered.value() == 0;
+    let patience = millis(inner.settings.initial_broker_registration_timeout_ms.into());
     let mut attempts = 0_u32;
+    let mut refused_since = None;
     loop {
         let error = match cluster.register(request.clone()).await {
             Ok(epoch) => return Ok(epoch),
@@ -195,6 +225,19 @@ async fn register<E: Env>(
             }
             Err(error) => error,
         };
+        let now = inner.env.clock().now();
+        match &error {
+            CommitError::Refused(refusal) => {
+                let since = *refused_since.get_or_insert(now);
+                if is_new && now.since(since) >= patience {
+                    return Err(ClusterError::Refused(refusal.message.clone()));
+                }
+            }
+            _ => refused_since = None,
+        }
+        if let Some(problem) = inner.turned_away().filter(|_| is_new) {
+            return Err(ClusterError::Config(problem));
+        }
         if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
             let voters: Vec<String> = inner.config.voters.iter().map(|voter| voter.id.to_string()).collect();
             tracing::info!(voters = voters.join(","), "waiting for the cluster: not registered yet: {error}");
@@ -301,6 +344,13 @@ impl<E: Env> Inner<E> {
             Poll::Pending => work.as_mut().poll(cx).map(Some),
         })
         .await
+    }
+
+    /// Why this node has no place in the cluster, if every other voter turned it away.
+    fn turned_away(&self) -> Option<String> {
+        let others = self.config.voters.iter().filter(|voter| voter.id != self.node);
+        let refusals = others.map(|voter| self.peers.refusal(&voter.host, voter.port));
+        refusals.collect::<Option<Vec<String>>>()?.pop()
     }
 
     /// Whether the metadata is this cluster's, and can be followed.

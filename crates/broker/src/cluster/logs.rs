@@ -3,7 +3,7 @@
 use super::Inner;
 use crate::topic::log_config;
 use highwater_env::{Env, Event};
-use highwater_log::LogError;
+use highwater_log::{LogError, RecoveryReport};
 use highwater_metadata::{Change, Image, METADATA_LOG, Topic};
 use highwater_types::{LogId, mutant};
 use std::collections::BTreeSet;
@@ -17,8 +17,20 @@ const AT_ONCE: usize = 16;
 pub(super) struct Wanted {
     /// Logs that could not be made; they are tried again.
     failed: BTreeSet<LogId>,
-    /// Logs that were lost, and that the controller has to be told of before this broker counts as complete in them.
+    /// Logs that were lost, or may have lost their end, and that the controller has to be told of before this broker
+    /// counts as complete in them.
     pub(super) lost: BTreeSet<LogId>,
+}
+
+impl Wanted {
+    /// After logs were opened. Those that may have lost something as quietly as a crash takes what was not synced are
+    /// no complete replicas before they have caught up; whoever was elected on the strength of them would cut from
+    /// others what was acknowledged.
+    pub(super) fn after(recovery: &[RecoveryReport]) -> Self {
+        let uncertain = |report: &&RecoveryReport| report.log != METADATA_LOG && report.may_be_incomplete();
+        let lost = recovery.iter().filter(uncertain).map(|report| report.log).collect();
+        Self { lost, ..Self::default() }
+    }
 }
 
 impl<E: Env> Inner<E> {

@@ -6,6 +6,8 @@
 //!
 //! - Consumers read up to the high watermark: of the leader, or, from version 11 on, of any replica (KIP-392). Where
 //!   `replica.selector.class` asks for it, the leader sends them to an in-sync replica of their own rack.
+//! - Damaged records are not served. Where other replicas may have them the answer is KAFKA_STORAGE_ERROR, since they
+//!   are put back from there; else CORRUPT_MESSAGE.
 //! - Followers read up to the leader's end. What they say of their own logs is counted before anything is read; one
 //!   whose log parts from the leader's is told where instead of getting records.
 //! - Fetch sessions are in [`session`].
@@ -90,6 +92,7 @@ fn finish<E: Env>(reading: &Reading<E>, found: Found<FileOf<E>>) -> Outcome<E> {
     let context = reading.context();
     let metrics = &context.shared.metrics;
     metrics.fetched_bytes.add(found.bytes as u64);
+    reading.count_throttled(&found);
     let outcome = respond(reading, found);
     metrics.fetch_time.record(context.shared.env.clock().now().since(context.begun));
     outcome

@@ -124,6 +124,6 @@ fn place(
     match found {
         Ok(Some(found)) => Ok((found.timestamp, found.offset, found.epoch)),
         Ok(None) => Ok(NOWHERE),
-        Err(error) => Err(errors::of_read(&error)),
+        Err(error) => Err(errors::of_read(&error, false)),
     }
 }

@@ -9,13 +9,17 @@ use crate::dispatch::Context;
 use crate::errors;
 use highwater_env::Env;
 use highwater_metadata::{Refusal, RefusalCode};
-use highwater_types::BrokerId;
+use highwater_types::{BrokerId, DiskId};
 use highwater_wire::messages::{
     AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
 };
 use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request may wait for a node to catch up.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn add<E: Env>(
     context: Arc<Context<E>>,
@@ -23,16 +27,14 @@ pub(crate) async fn add<E: Env>(
 ) -> AddRaftVoterResponse {
     let id = request.voter_id;
     let quorum = context.shared.cluster.quorum();
-    let peer = quorum.peer(id);
     let outcome = if let Err(error) = check_cluster(&context, request.cluster_id.as_ref()) {
         Err(error)
-    } else if peer.as_ref().is_none_or(|peer| peer.disk.0 != request.voter_directory_id) {
-        refuse(format!(
-            "Node {id} with disk {} does not follow the metadata: start it first.",
-            request.voter_directory_id
-        ))
+    } else if quorum.status().voters.iter().flatten().any(|voter| *voter == id) {
+        refuse(format!("Node {id} is a voter already."))
     } else {
-        change(&context, |voters| voters.insert(id), "is a voter already").await
+        let patience = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+        let disk = DiskId(request.voter_directory_id);
+        quorum.add_voter(id, disk, patience.min(LONGEST_WAIT)).await.map_err(CommitError::from)
     };
     let (error_code, error_message) = told(outcome);
     AddRaftVoterResponse { throttle_time_ms: 0, error_code, error_message }
@@ -43,32 +45,24 @@ pub(crate) async fn remove<E: Env>(
     request: RemoveRaftVoterRequest,
 ) -> RemoveRaftVoterResponse {
     let id = request.voter_id;
-    let known = context.shared.cluster.quorum().peer(id);
+    let quorum = context.shared.cluster.quorum();
+    let known = quorum.peer(id);
     let outcome = if let Err(error) = check_cluster(&context, request.cluster_id.as_ref()) {
         Err(error)
     } else if known.is_none_or(|peer| peer.disk.0 != request.voter_directory_id) {
         refuse(format!("Node {id} with disk {} is no voter.", request.voter_directory_id))
     } else {
-        change(&context, |voters| voters.remove(&id), "is no voter").await
+        let mut voters: BTreeSet<BrokerId> = quorum.status().voters.into_iter().flatten().collect();
+        if !voters.remove(&id) {
+            refuse(format!("Node {id} is no voter."))
+        } else if voters.is_empty() {
+            refuse("The last voter cannot be removed.".to_owned())
+        } else {
+            quorum.change_voters(voters).await.map_err(CommitError::from)
+        }
     };
     let (error_code, error_message) = told(outcome);
     RemoveRaftVoterResponse { throttle_time_ms: 0, error_code, error_message }
-}
-
-async fn change<E: Env>(
-    context: &Context<E>,
-    change: impl FnOnce(&mut BTreeSet<BrokerId>) -> bool,
-    not: &str,
-) -> Result<(), CommitError> {
-    let quorum = context.shared.cluster.quorum();
-    let mut voters: BTreeSet<BrokerId> = quorum.status().voters.into_iter().flatten().collect();
-    if !change(&mut voters) {
-        return refuse(format!("The node {not}."));
-    }
-    if voters.is_empty() {
-        return refuse("The last voter cannot be removed.".to_owned());
-    }
-    quorum.change_voters(voters).await.map_err(CommitError::from)
 }
 
 fn check_cluster<E: Env>(context: &Context<E>, named: Option<&Str>) -> Result<(), CommitError> {

@@ -30,7 +30,7 @@ pub struct Call {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// What is asked for.
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub ask: Option<Ask>,
 }
 
@@ -58,6 +58,9 @@ pub enum Ask {
     /// A broker has lost logs that it should have.
     #[prost(message, tag = "8")]
     LostLogs(LostLogs),
+    /// A node that is no broker wants to follow the metadata.
+    #[prost(message, tag = "9")]
+    Follow(Follow),
 }
 
 /// A reply to a call.
@@ -67,7 +70,7 @@ pub struct Reply {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// What is told.
-    #[prost(oneof = "Tell", tags = "2, 3, 4, 5, 6, 7, 14, 15")]
+    #[prost(oneof = "Tell", tags = "2, 3, 4, 5, 6, 7, 8, 14, 15")]
     pub tell: Option<Tell>,
 }
 
@@ -92,6 +95,9 @@ pub enum Tell {
     /// The answer to a client's request.
     #[prost(message, tag = "7")]
     Forwarded(Forwarded),
+    /// The node follows the metadata.
+    #[prost(message, tag = "8")]
+    Follows(Follows),
     /// The node is not the active controller.
     #[prost(message, tag = "14")]
     NotController(NotController),
@@ -137,6 +143,27 @@ pub struct Register {
     #[prost(message, repeated, tag = "11")]
     pub settings: Vec<Setting>,
 }
+
+/// A node that is no broker wants to follow the metadata with this disk.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Follow {
+    /// The node.
+    #[prost(int32, tag = "1")]
+    pub node: i32,
+    /// Its disk, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub disk: Bytes,
+    /// The host of its internal port.
+    #[prost(string, tag = "3")]
+    pub host: String,
+    /// The port of its internal port.
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
+}
+
+/// The node follows the metadata.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Follows {}
 
 /// The levels of a feature that a broker can work with.
 #[derive(Clone, PartialEq, prost::Message)]

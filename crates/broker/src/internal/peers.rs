@@ -37,6 +37,8 @@ pub(crate) struct Peers<E: Env> {
     env: E,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
     slots: Mutex<Slots<E>>,
+    /// The words of those that turned this node away when they were reached last.
+    refusals: Mutex<BTreeMap<(String, u16), String>>,
 }
 
 /// The connections, by address.
@@ -113,7 +115,7 @@ impl<E: Env> Drop for Connection<E> {
 impl<E: Env> Peers<E> {
     /// The other nodes, to whom this one introduces itself as `hello` says at the time.
     pub(crate) fn new(env: E, hello: impl Fn() -> Hello + Send + Sync + 'static) -> Self {
-        Self { env, hello: Box::new(hello), slots: Mutex::default() }
+        Self { env, hello: Box::new(hello), slots: Mutex::default(), refusals: Mutex::default() }
     }
 
     /// Asks the node at an address, which must be node `id`.
@@ -153,6 +155,20 @@ impl<E: Env> Peers<E> {
         }
     }
 
+    /// Why the node at an address turned this one away when it was reached last, if it did.
+    pub(crate) fn refusal(&self, host: &str, port: u16) -> Option<String> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.get(&(host.to_owned(), port)).cloned()
+    }
+
+    fn note(&self, host: &str, port: u16, refused: Option<String>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            Some(refused) => refusals.insert((host.to_owned(), port), refused),
+            None => refusals.remove(&(host.to_owned(), port)),
+        };
+    }
+
     fn slot(&self, host: &str, port: u16) -> Arc<Slot<E>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry((host.to_owned(), port)).or_default())
@@ -190,8 +206,10 @@ impl<E: Env> Peers<E> {
         let hello: Hello = frame::decode(answer).map_err(failed)?;
         if !hello.refusal.is_empty() {
             tracing::warn!(peer = format!("{host}:{port}"), "turned away: {}", hello.refusal);
+            self.note(host, port, Some(hello.refusal.clone()));
             return Err(failed(hello.refusal));
         }
+        self.note(host, port, None);
         let (reading, writing) = tokio::io::split(stream);
         let (frames, queued) = mpsc::channel(MAX_QUEUED);
         let waiting = Arc::new(Waiting::default());

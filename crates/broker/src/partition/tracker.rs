@@ -70,4 +70,9 @@ impl<E: Env> LogObserver for Tracker<E> {
         self.metrics.logs_failed.one();
         self.progress.fail();
     }
+
+    fn damaged(&self, log: LogId) {
+        self.metrics.damage_found.one();
+        self.replication.damage().report(log);
+    }
 }

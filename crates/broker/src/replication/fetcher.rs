@@ -1,11 +1,14 @@
 //! Fetching from one broker all that is followed there.
 
 use super::connection::Connection;
+use super::quota::is_limited;
 use super::requests;
+use super::session::Session;
 use super::source::{Ready, Source};
+use crate::directory::Routing;
 use crate::state::Shared;
 use highwater_env::{Env, Purpose, Rng, Task};
-use highwater_types::{Instant, LogId};
+use highwater_types::{BrokerId, Instant, LogId};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
@@ -23,6 +26,7 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) ->
         shared: Arc::clone(shared),
         source: Arc::clone(source),
         jitter: shared.env.entropy(Purpose::Jitter),
+        session: Session::default(),
     };
     shared.env.spawn("fetcher", fetcher.run())
 }
@@ -31,13 +35,15 @@ struct Fetcher<E: Env> {
     shared: Arc<Shared<E>>,
     source: Arc<Source<E>>,
     jitter: Rng,
+    session: Session,
 }
 
 impl<E: Env> Fetcher<E> {
     async fn run(mut self) {
         let mut connection = None;
         while !self.shared.stop.is_raised() {
-            let (ready, next) = self.source.ready(self.now());
+            let (mut ready, mut next) = self.source.ready(self.now());
+            self.hold_back(&mut ready, &mut next);
             if ready.is_empty() {
                 if next.is_none() {
                     // Nobody is kept connected that nothing is followed at.
@@ -50,6 +56,7 @@ impl<E: Env> Fetcher<E> {
             let fetched = until_stop(&shared, self.fetch(&mut connection, ready)).await;
             if let Some(Err(error)) = fetched {
                 connection = None;
+                self.session.begin_anew();
                 tracing::debug!(broker = %self.source.broker(), %error, "a fetch from the broker failed");
                 let pause = self.pause();
                 self.rest(Some(self.now().after(pause))).await;
@@ -57,8 +64,46 @@ impl<E: Env> Fetcher<E> {
         }
     }
 
+    /// Leaves out what is throttled, while the quota is used up.
+    fn hold_back(&self, ready: &mut Vec<Ready<E>>, next: &mut Option<Instant>) {
+        let routing = self.shared.directory.load();
+        let rate = routing.settings.follower_replication_throttled_rate;
+        let (quota, now) = (&self.shared.directory.replication().quotas().follower, self.now());
+        if !is_limited(rate) || quota.left(rate, now) > 0 {
+            return;
+        }
+        let node = self.shared.config.node_id;
+        let count = ready.len();
+        ready.retain(|ready| {
+            let log = ready.partition.id();
+            // Who is in sync is waited for by every produce request.
+            !is_throttled(&routing, log, node)
+                || routing.image.partition(log).is_some_and(|state| state.isr.contains(&node))
+        });
+        if ready.len() < count {
+            let free = quota.free_at(rate, now);
+            *next = Some(next.map_or(free, |next| next.min(free)));
+        }
+    }
+
+    /// Counts what was fetched for throttled replicas.
+    fn count(&self, answer: &FetchResponse) {
+        let routing = self.shared.directory.load();
+        let rate = routing.settings.follower_replication_throttled_rate;
+        if is_limited(rate) {
+            let node = self.shared.config.node_id;
+            let throttled = partitions(answer).filter(|(log, _)| is_throttled(&routing, *log, node));
+            let bytes = throttled.map(|(_, data)| length(data)).sum();
+            self.shared.directory.replication().quotas().follower.record(bytes, rate, self.now());
+        }
+    }
+
     /// One request, and all that comes of it.
-    async fn fetch(&self, connection: &mut Option<Connection<E>>, ready: Vec<Ready<E>>) -> io::Result<()> {
+    async fn fetch(
+        &mut self,
+        connection: &mut Option<Connection<E>>,
+        ready: Vec<Ready<E>>,
+    ) -> io::Result<()> {
         let settings = &self.shared.settings;
         let patience = Duration::from_millis(settings.replica_socket_timeout_ms.unsigned_abs().into());
         let link = match connection {
@@ -71,14 +116,18 @@ impl<E: Env> Fetcher<E> {
             max_bytes: settings.replica_fetch_response_max_bytes,
             ..requests::empty(&self.shared)
         };
-        for one in &ready {
-            requests::add(&mut request, one, settings.replica_fetch_max_bytes);
-        }
+        let wanted = ready.iter().map(|ready| (ready.partition.id(), ready.followed));
+        self.session.fill(&mut request, wanted, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
         let answer = link.call(&request, requests::VERSION, patience + wait).await?;
+        if is_of_session(answer.error_code) {
+            self.session.begin_anew();
+            return Ok(());
+        }
         if answer.error_code != ErrorCode::NONE {
             return Err(io::Error::other(answer.error_code.name()));
         }
+        self.session.answered(answer.session_id);
         self.take(ready, answer).await;
         Ok(())
     }
@@ -87,6 +136,7 @@ impl<E: Env> Fetcher<E> {
         let bytes: usize = partitions(&answer).map(|(_, data)| length(data)).sum();
         // What is fetched counts against the memory that clients share, so that they are held back before it is gone.
         let charge = self.shared.budget.overdraw(bytes);
+        self.count(&answer);
         let mut asked: BTreeMap<LogId, Ready<E>> =
             ready.into_iter().map(|ready| (ready.partition.id(), ready)).collect();
         let limit =
@@ -146,6 +196,16 @@ impl<E: Env> Fetcher<E> {
     }
 }
 
+/// Whether the other side does not know the session, or another state of it.
+fn is_of_session(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+            | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+    )
+}
+
 /// Works until it is done, or the node stops.
 pub(crate) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut stopped) = (pin!(work), pin!(shared.stop.raised()));
@@ -156,6 +216,13 @@ pub(crate) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<
         work.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// Whether this node's replica fetches within the quota.
+fn is_throttled<E: Env>(routing: &Routing<E>, log: LogId, node: BrokerId) -> bool {
+    routing
+        .topic_by_id(log.topic)
+        .is_some_and(|topic| topic.rules.follower_throttled.contains(log.partition, node))
 }
 
 fn partitions(answer: &FetchResponse) -> impl Iterator<Item = (LogId, &PartitionData)> {

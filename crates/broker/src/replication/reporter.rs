@@ -6,7 +6,7 @@
 use super::connection::Connection;
 use super::fetcher::until_stop;
 use super::requests;
-use super::source::{Ready, Source};
+use super::source::Source;
 use crate::state::Shared;
 use highwater_env::{Env, Task, sleep};
 use highwater_types::LogId;
@@ -48,7 +48,7 @@ async fn report<E: Env>(
     let mut request = FetchRequest { session_epoch: -1, max_bytes: 0, ..requests::empty(shared) };
     for partition in logs.iter().filter_map(|&log| source.partition(log)) {
         if let Some(followed) = partition.followed(source.broker()) {
-            requests::add(&mut request, &Ready { partition, followed }, 0);
+            requests::add(&mut request, partition.id(), &followed, 0);
         }
     }
     if !request.topics.is_empty() {

@@ -1,10 +1,10 @@
 //! Fetch requests of a follower, and what their answers say.
 
-use super::source::Ready;
+use crate::partition::Followed;
 use crate::state::Shared;
 use highwater_env::Env;
 use highwater_replication::{FetchAnswer, FetchPosition, Outcome};
-use highwater_types::{BrokerEpoch, LeaderEpoch, Offset};
+use highwater_types::{BrokerEpoch, LeaderEpoch, LogId, Offset};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
 
@@ -23,8 +23,7 @@ pub(super) fn empty<E: Env>(shared: &Shared<E>) -> FetchRequest {
 }
 
 /// Adds a partition; those of one topic are to come one after another.
-pub(super) fn add<E: Env>(request: &mut FetchRequest, ready: &Ready<E>, max_bytes: i32) {
-    let (log, followed) = (ready.partition.id(), &ready.followed);
+pub(super) fn add(request: &mut FetchRequest, log: LogId, followed: &Followed, max_bytes: i32) {
     let partition = FetchPartition {
         partition: log.partition,
         current_leader_epoch: followed.position.leader_epoch,

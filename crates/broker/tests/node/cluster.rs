@@ -5,7 +5,7 @@ use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
 use highwater_sim::disk::PowerRates;
 use highwater_sim::{NodeId, SimEnv, Simulation};
-use highwater_types::{BrokerId, ClusterId, Uuid};
+use highwater_types::{BrokerId, ClusterId, PartitionIndex, Uuid};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::create_topics::CreatableTopicConfig;
 use highwater_wire::messages::*;
@@ -14,17 +14,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Machines of a cluster, and the one that the client runs on.
-struct Cluster<'a> {
-    sim: &'a Simulation,
-    machines: BTreeMap<i32, NodeId>,
-    client: SimEnv,
+pub struct Cluster<'a> {
+    pub sim: &'a Simulation,
+    pub machines: BTreeMap<i32, NodeId>,
+    pub client: SimEnv,
 }
 
-fn cluster_id() -> ClusterId {
+pub fn cluster_id() -> ClusterId {
     ClusterId(Uuid::from_random(77))
 }
 
-fn config(id: i32, voters: i32) -> BrokerConfig {
+pub fn config(id: i32, voters: i32) -> BrokerConfig {
     let every = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     let mut config = BrokerConfig::new(BrokerId(id), "/data", every(9092));
     config.cluster_id = Some(cluster_id());
@@ -35,6 +35,8 @@ fn config(id: i32, voters: i32) -> BrokerConfig {
         advertised_host: Some(format!("broker-{id}")),
         advertised_port: None,
     });
+    // A few batches at a time, so that catching up takes several fetches.
+    config.settings.set("replica.fetch.max.bytes", "65536".to_owned()).unwrap();
     config.voters = (1..=voters)
         .map(|id| VoterConfig { id: BrokerId(id), host: format!("broker-{id}"), port: 9093 })
         .collect();
@@ -42,18 +44,18 @@ fn config(id: i32, voters: i32) -> BrokerConfig {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(sim: &'a Simulation, brokers: i32) -> Self {
+    pub fn new(sim: &'a Simulation, brokers: i32) -> Self {
         show_logs();
         let machines = (1..=brokers).map(|id| (id, sim.node(&format!("broker-{id}")).node())).collect();
         Self { sim, machines, client: sim.node("client") }
     }
 
-    async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
+    pub async fn launch(&self, config: BrokerConfig) -> Node<SimEnv> {
         Node::launch(self.sim.env(self.machines[&config.node_id.0]), config).await.unwrap()
     }
 
     /// Starts all nodes and waits until they serve.
-    async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
+    pub async fn start(&self, voters: i32) -> BTreeMap<i32, Node<SimEnv>> {
         let mut nodes = BTreeMap::new();
         for id in self.machines.keys() {
             nodes.insert(*id, self.launch(config(*id, voters)).await);
@@ -64,24 +66,34 @@ impl<'a> Cluster<'a> {
         nodes
     }
 
-    async fn client(&self, id: i32) -> Client<SimEnv> {
+    pub async fn client(&self, id: i32) -> Client<SimEnv> {
         use highwater_env::Network;
         let addresses = self.client.network().resolve(&format!("broker-{id}"), 9092).await.unwrap();
         Client::connect(&self.client, addresses[0]).await
     }
 
-    /// Who leads a partition, as a node says.
-    async fn leader(&self, ask: i32, topic: &str) -> i32 {
+    /// A topic's partition, as a node says.
+    async fn partition(&self, ask: i32, topic: &str) -> Option<MetadataResponsePartition> {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]),
             ..Default::default()
         };
         let answer = self.client(ask).await.call(9, &request).await;
-        answer.topics[0].partitions.first().map_or(-1, |partition| partition.leader_id.0)
+        answer.topics[0].partitions.first().cloned()
+    }
+
+    /// Who leads a partition, as a node says.
+    pub async fn leader(&self, ask: i32, topic: &str) -> i32 {
+        self.partition(ask, topic).await.map_or(-1, |partition| partition.leader_id.0)
+    }
+
+    /// How many of its replicas are in sync, as a node says.
+    pub async fn in_sync(&self, ask: i32, topic: &str) -> usize {
+        self.partition(ask, topic).await.map_or(0, |partition| partition.isr_nodes.len())
     }
 
     /// Waits until a node names another leader than `old`.
-    async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
+    pub async fn leader_after(&self, ask: i32, topic: &str, old: i32) -> i32 {
         loop {
             let leader = self.leader(ask, topic).await;
             if leader >= 0 && leader != old {
@@ -91,19 +103,41 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
+    /// Waits until a node tells of so many replicas in sync.
+    async fn all_in_sync(&self, ask: i32, topic: &str, replicas: usize) {
+        while self.in_sync(ask, topic).await != replicas {
+            self.sim.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub async fn produce(&self, at: i32, value: &str) -> PartitionProduceResponse {
         let mut client = self.client(at).await;
         let response = client.call(9, &produce("t", 0, batch(&[value]), -1)).await;
         response.responses[0].partition_responses[0].clone()
     }
 }
 
-async fn create(client: &mut Client<SimEnv>, name: &str, replication_factor: i16) -> CreatableTopicResult {
+pub async fn create(
+    client: &mut Client<SimEnv>,
+    name: &str,
+    replication_factor: i16,
+) -> CreatableTopicResult {
+    create_with(client, name, replication_factor, &[]).await
+}
+
+async fn create_with(
+    client: &mut Client<SimEnv>,
+    name: &str,
+    replication_factor: i16,
+    configs: &[(&str, &str)],
+) -> CreatableTopicResult {
+    let config =
+        |&(name, value): &(&str, &str)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: 1,
         replication_factor,
-        configs: Vec::<CreatableTopicConfig>::new(),
+        configs: configs.iter().map(config).collect(),
         ..CreatableTopic::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
@@ -133,18 +167,7 @@ fn records_survive_the_loss_of_their_leader() {
             // The lost one comes back and takes over again when the others go.
             let back = cluster.launch(config(first, 3)).await;
             back.ready().await.unwrap();
-            loop {
-                let mut client = cluster.client(second).await;
-                let request = MetadataRequest {
-                    topics: Some(vec![MetadataRequestTopic { name: Some("t".into()), ..Default::default() }]),
-                    ..Default::default()
-                };
-                let answer = client.call(9, &request).await;
-                if answer.topics[0].partitions[0].isr_nodes.len() == 3 {
-                    break;
-                }
-                sim.sleep(Duration::from_millis(100)).await;
-            }
+            cluster.all_in_sync(second, "t", 3).await;
         });
     }
 }
@@ -181,5 +204,90 @@ fn a_controlled_shutdown_moves_leadership_first() {
         let second = cluster.leader(ask, "t").await;
         assert!(second >= 0 && second != first, "{first}, then {second}");
         assert_eq!(cluster.produce(second, "two").await.error_code, ErrorCode::NONE);
+    });
+}
+
+/// How long a follower of a topic of this configuration takes to have 480 KB that it missed, with quotas of 100 KB
+/// per second on every broker.
+fn catching_up(seed: u64, topic: &[(&str, &str)]) -> Duration {
+    let sim = Simulation::new(seed);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let mut client = cluster.client(1).await;
+        for name in ["leader.replication.throttled.rate", "follower.replication.throttled.rate"] {
+            assert_eq!(set_on_all(&mut client, name, "100000").await, ErrorCode::NONE);
+        }
+        assert_eq!(create_with(&mut client, "t", 3, topic).await.error_code, ErrorCode::NONE);
+        let leader = cluster.leader_after(1, "t", -1).await;
+        let follower = if leader == 3 { 2 } else { 3 };
+        nodes.remove(&follower).unwrap().shutdown().await.unwrap();
+        for _ in 0..8 {
+            let produced = cluster.produce(leader, &"x".repeat(60_000)).await;
+            assert_eq!(produced.error_code, ErrorCode::NONE);
+        }
+        let begun = sim.now();
+        let back = cluster.launch(config(follower, 3)).await;
+        back.ready().await.unwrap();
+        // Who is in sync is not held back by what the other one catches up.
+        let sent = sim.now();
+        assert_eq!(cluster.produce(leader, "meanwhile").await.error_code, ErrorCode::NONE);
+        assert!(sim.now() - sent < Duration::from_secs(2), "{:?}", sim.now() - sent);
+        cluster.all_in_sync(leader, "t", 3).await;
+        sim.now() - begun
+    })
+}
+
+async fn set_on_all(client: &mut Client<SimEnv>, name: &str, value: &str) -> ErrorCode {
+    use highwater_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+    let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: "".into(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    client.call(1, &request).await.responses.remove(0).error_code
+}
+
+#[test]
+fn throttled_replicas_catch_up_at_the_rate_of_their_quota() {
+    for seed in 20..23 {
+        assert!(catching_up(seed, &[]) < Duration::from_secs(3));
+        for name in ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"] {
+            let took = catching_up(seed, &[(name, "*")]);
+            // One second's worth may come at once.
+            assert!((3..9).contains(&took.as_secs()), "{name}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_is_unregistered_is_not_told_of_the_metadata_any_more() {
+    let sim = Simulation::new(13);
+    let cluster = Cluster::new(&sim, 4);
+    sim.block_on(async {
+        let mut nodes = cluster.start(3).await;
+        let observers = async || {
+            let topic = describe_quorum::DescribeQuorumTopic {
+                topic_name: "__cluster_metadata".into(),
+                partitions: vec![describe_quorum::DescribeQuorumPartition {
+                    partition_index: PartitionIndex(0),
+                }],
+            };
+            let request = DescribeQuorumRequest { topics: vec![topic] };
+            let answer = cluster.client(1).await.call(0, &request).await;
+            answer.topics[0].partitions[0]
+                .observers
+                .iter()
+                .map(|observer| observer.replica_id.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(observers().await, [4]);
+        nodes.remove(&4).unwrap().shutdown().await.unwrap();
+        let request = UnregisterBrokerRequest { broker_id: BrokerId(4) };
+        let answer = cluster.client(1).await.call(0, &request).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "{answer:?}");
+        assert_eq!(observers().await, [0; 0]);
+        // It may come again.
+        let back = cluster.launch(config(4, 3)).await;
+        back.ready().await.unwrap();
+        assert_eq!(observers().await, [4]);
     });
 }

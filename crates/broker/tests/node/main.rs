@@ -17,3 +17,5 @@ mod metadata_log;
 mod offsets;
 mod producing;
 mod record_crashes;
+mod repair;
+mod turned_away;

@@ -130,6 +130,7 @@ impl<'a> Actions<'a> {
             FaultKind::DiskStall => Action::StallDisk { lasting: spread(rng, 5.0, 5_000.0) },
             FaultKind::Eviction => Action::EvictCache,
             FaultKind::BitRot => Action::FlipBit { file: (*pick(rng, ROTTING)).to_owned() },
+            FaultKind::Rot => Action::Rot,
             FaultKind::BadSector => Action::BreakSector { file: (*pick(rng, ROTTING)).to_owned() },
             FaultKind::LostWrite => Action::LoseWrite { file: (*pick(rng, ROTTING)).to_owned() },
             FaultKind::MisdirectedWrite => Action::MisdirectWrite { file: (*pick(rng, ROTTING)).to_owned() },

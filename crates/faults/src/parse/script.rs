@@ -226,6 +226,7 @@ fn action(name: &str, section: &Section<'_>) -> std::result::Result<Action, Scen
         "stall-disk" => Action::StallDisk { lasting: lasting(section)? },
         "evict-cache" => Action::EvictCache,
         "flip-bit" => Action::FlipBit { file: file(section)? },
+        "rot" => Action::Rot,
         "break-sector" => Action::BreakSector { file: file(section)? },
         "lose-write" => Action::LoseWrite { file: file(section)? },
         "misdirect-write" => Action::MisdirectWrite { file: file(section)? },

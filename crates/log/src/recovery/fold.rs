@@ -71,6 +71,11 @@ impl Fold {
         }
     }
 
+    /// Whether the batches alone told of the epochs, and there are some.
+    pub(super) fn gathered_epochs(&self) -> bool {
+        self.stored_epochs.is_none() && self.epochs.latest().is_some()
+    }
+
     /// The state as of the log's end. The epochs' file is corrected if it says something else.
     pub(super) async fn finish<E: Env>(
         mut self,

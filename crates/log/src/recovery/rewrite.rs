@@ -6,7 +6,7 @@ use crate::checkpoint::create;
 use crate::core::FileOf;
 use crate::files::{SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY, index_name, segment_name};
 use crate::index::IndexBuilder;
-use crate::scan::{CHUNK_BYTES, Prefix, Stop, check_prefix};
+use crate::scan::copy_batches;
 use crate::segment::{Active, Sealed};
 use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_types::{Offset, Timestamp, mutant};
@@ -126,35 +126,14 @@ impl<E: Env> Recovery<'_, E> {
         Ok(file)
     }
 
-    /// Copies a piece of the tail into a file of its own, and syncs that. What is copied is checked again: the pages
-    /// that were checked before may have been dropped meanwhile.
+    /// Copies a piece of the tail into a file of its own, and syncs that.
     async fn copy(&mut self, piece: &Piece<FileOf<E>>) -> io::Result<()> {
         self.core.env.observe(&Event::Reached("log: unproven tail rewritten"));
         let copy = self.new_segment(piece.base, piece.created).await?;
-        let mut from = piece.from;
-        let mut to = u64::from(SEGMENT_HEADER_BYTES);
-        let mut at = piece.base;
-        let mut wanted = CHUNK_BYTES;
-        while from < piece.to {
-            let length = wanted.min(piece.to - from);
-            let bytes = piece.file.read_at(u64::from(from), length as usize).await?;
-            let Prefix { length: whole, next, stop, .. } =
-                check_prefix(&bytes, at, piece.index.summary().end, usize::MAX, true, |_| None);
-            if whole == 0 {
-                match stop {
-                    Stop::Partial(needed) if bytes.len() == length as usize && length < piece.to - from => {
-                        wanted = u32::try_from(needed).unwrap_or(u32::MAX);
-                        continue;
-                    }
-                    _ => return Err(changed_under_us()),
-                }
-            }
-            copy.write_at(to, vec![bytes.slice(..whole)]).await?;
-            to += whole as u64;
-            from += u32::try_from(whole).expect("bounded by the file's length");
-            (at, wanted) = (next, CHUNK_BYTES);
-        }
-        self.report.rewritten_bytes += to - u64::from(SEGMENT_HEADER_BYTES);
+        let offsets = piece.base..piece.index.summary().end;
+        let first = u64::from(SEGMENT_HEADER_BYTES);
+        let end = copy_batches((&piece.file, piece.from..piece.to), offsets, (&copy, first)).await?;
+        self.report.rewritten_bytes += end - first;
         copy.sync_data().await
     }
 
@@ -165,8 +144,4 @@ impl<E: Env> Recovery<'_, E> {
             _ => Ok(()),
         }
     }
-}
-
-fn changed_under_us() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a batch checked out once and did not when it was read again")
 }

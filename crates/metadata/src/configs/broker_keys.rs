@@ -44,6 +44,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1024))
         .read_only()
         .doc("The most bytes that are returned for one fetch request, but for a first batch that is larger."),
+    Key::new("follower.replication.throttled.rate", ValueType::Long, "9223372036854775807")
+        .rule(Rule::at_least(0))
+        .doc(
+            "How many bytes per second the broker fetches for the replicas in follower.replication.throttled.replicas \
+             of their topics.",
+        ),
     Key::new("group.consumer.heartbeat.interval.ms", ValueType::Int, "5000")
         .rule(Rule::at_least(1))
         .read_only()
@@ -72,6 +78,10 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1))
         .read_only()
         .doc("The shortest session timeout that a member of a group may ask for."),
+    Key::new("initial.broker.registration.timeout.ms", ValueType::Int, "60000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("How long a starting broker goes on while its registration is refused, before it ends."),
     Key::new("leader.imbalance.check.interval.seconds", ValueType::Long, "300")
         .rule(Rule::at_least(1))
         .read_only()
@@ -82,6 +92,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .doc(
             "How many of the partitions that prefer a broker may be led by others, in percent, before leadership is \
              given back to it.",
+        ),
+    Key::new("leader.replication.throttled.rate", ValueType::Long, "9223372036854775807")
+        .rule(Rule::at_least(0))
+        .doc(
+            "How many bytes per second the broker serves to followers for the replicas in \
+             leader.replication.throttled.replicas of their topics.",
         ),
     Key::new("listeners", ValueType::List, "").unset().elsewhere("listener").doc("The addresses that are listened on."),
     Key::new("log.dirs", ValueType::List, "").unset().elsewhere("data_dir").doc("The directory that holds the data."),
@@ -125,6 +141,14 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .unset()
         .rule(Rule::at_least(1))
         .doc("The default of segment.ms."),
+    Key::new("log.scrub.interval.ms", ValueType::Long, "604800000")
+        .rule(Rule::at_least(-1))
+        .read_only()
+        .doc("How often all logs of a node are looked through for damage; -1: never. Highwater's own."),
+    Key::new("log.scrub.io.max.bytes.per.second", ValueType::Long, "10485760")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How many bytes a second a node reads at most to look for damage. Highwater's own."),
     Key::new("max.connections", ValueType::Int, "2147483647")
         .rule(Rule::at_least(1))
         .read_only()

@@ -24,6 +24,8 @@ pub struct BrokerSettings {
     pub delete_topic_enable: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
+    /// `follower.replication.throttled.rate`.
+    pub follower_replication_throttled_rate: i64,
     /// `group.consumer.heartbeat.interval.ms`.
     pub group_consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`.
@@ -38,12 +40,20 @@ pub struct BrokerSettings {
     pub group_max_size: i32,
     /// `group.min.session.timeout.ms`.
     pub group_min_session_timeout_ms: i32,
+    /// `initial.broker.registration.timeout.ms`.
+    pub initial_broker_registration_timeout_ms: i32,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval_seconds: i64,
     /// `leader.imbalance.per.broker.percentage`.
     pub leader_imbalance_per_broker_percentage: i32,
+    /// `leader.replication.throttled.rate`.
+    pub leader_replication_throttled_rate: i64,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
+    /// `log.scrub.interval.ms`.
+    pub log_scrub_interval_ms: i64,
+    /// `log.scrub.io.max.bytes.per.second`.
+    pub log_scrub_io_max_bytes_per_second: i64,
     /// `max.connections`.
     pub max_connections: i32,
     /// `num.partitions`.
@@ -104,6 +114,7 @@ impl BrokerSettings {
                 .map(|factor| factor.trim().parse().expect("values in force are checked")),
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
             group_consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
             group_consumer_max_size: int("group.consumer.max.size"),
             group_consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
@@ -111,9 +122,13 @@ impl BrokerSettings {
             group_max_session_timeout_ms: int("group.max.session.timeout.ms"),
             group_max_size: int("group.max.size"),
             group_min_session_timeout_ms: int("group.min.session.timeout.ms"),
+            initial_broker_registration_timeout_ms: int("initial.broker.registration.timeout.ms"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
+            leader_replication_throttled_rate: long("leader.replication.throttled.rate"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
+            log_scrub_interval_ms: long("log.scrub.interval.ms"),
+            log_scrub_io_max_bytes_per_second: long("log.scrub.io.max.bytes.per.second"),
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
             offset_metadata_max_bytes: int("offset.metadata.max.bytes"),

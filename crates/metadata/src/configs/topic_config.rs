@@ -2,6 +2,8 @@
 
 use super::key::{Key, parse_bool, parse_double, parse_list, parse_long};
 use super::registry::topic_key;
+use highwater_types::{BrokerId, PartitionIndex};
+use std::collections::BTreeSet;
 
 /// How old records leave a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,38 @@ impl Durability {
     }
 }
 
+/// Replicas whose catching up is held to a rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottledReplicas {
+    /// All.
+    All,
+    /// These replicas of these partitions.
+    Listed(BTreeSet<(PartitionIndex, BrokerId)>),
+}
+
+impl ThrottledReplicas {
+    /// Whether a broker's replica of a partition is one of them.
+    pub fn contains(&self, partition: PartitionIndex, broker: BrokerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Listed(replicas) => replicas.contains(&(partition, broker)),
+        }
+    }
+
+    fn parse(value: &str) -> Self {
+        let parts = parse_list(value);
+        if parts == ["*"] {
+            return Self::All;
+        }
+        let pair = |part: &str| {
+            let (partition, broker) = part.split_once(':')?;
+            Some((PartitionIndex(partition.parse().ok()?), BrokerId(broker.parse().ok()?)))
+        };
+        // A number beyond any partition's names none.
+        Self::Listed(parts.into_iter().filter_map(pair).collect())
+    }
+}
+
 /// A topic's configuration. Fields have the names of the configurations; those that nothing looks at are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
@@ -67,8 +101,12 @@ pub struct TopicConfig {
     pub durability: Durability,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: i64,
+    /// `follower.replication.throttled.replicas`.
+    pub follower_throttled: ThrottledReplicas,
     /// `index.interval.bytes`.
     pub index_interval_bytes: i32,
+    /// `leader.replication.throttled.replicas`.
+    pub leader_throttled: ThrottledReplicas,
     /// `max.compaction.lag.ms`.
     pub max_compaction_lag_ms: i64,
     /// `max.message.bytes`.
@@ -118,7 +156,9 @@ impl TopicConfig {
             delete_retention_ms: long("delete.retention.ms"),
             durability: Durability::of(&text("durability")),
             file_delete_delay_ms: long("file.delete.delay.ms"),
+            follower_throttled: ThrottledReplicas::parse(&text("follower.replication.throttled.replicas")),
             index_interval_bytes: int("index.interval.bytes"),
+            leader_throttled: ThrottledReplicas::parse(&text("leader.replication.throttled.replicas")),
             max_compaction_lag_ms: long("max.compaction.lag.ms"),
             max_message_bytes: int("max.message.bytes"),
             message_timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
@@ -155,5 +195,23 @@ fn compression_type(value: &str) -> CompressionType {
         "lz4" => CompressionType::Lz4,
         "zstd" => CompressionType::Zstd,
         _ => CompressionType::Producer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttled_replicas_are_all_or_those_that_are_named() {
+        let check = |value, partition, broker, expected| {
+            let replicas = ThrottledReplicas::parse(value);
+            assert_eq!(replicas.contains(PartitionIndex(partition), BrokerId(broker)), expected, "{value:?}");
+        };
+        check("", 0, 1, false);
+        check("*", 7, 3, true);
+        check("0:1, 12:3", 12, 3, true);
+        check("0:1,12:3", 12, 1, false);
+        check("4294967295:1", -1, 1, false);
     }
 }

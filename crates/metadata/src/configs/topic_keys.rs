@@ -11,7 +11,6 @@ const HOUR: i64 = 60 * MINUTE;
 const MAX_LONG: &str = "9223372036854775807";
 
 const NO_TIERS: &str = "tiered storage is not built";
-const NO_THROTTLES: &str = "replication is not throttled yet.";
 const FIXED_LEVELS: &str = "each codec is used at one level.";
 const NO_COMPACTION: &str = "logs are not compacted yet.";
 
@@ -84,16 +83,20 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
         .inert("durability decides when a log is synced."),
     Key::new("follower.replication.throttled.replicas", ValueType::List, "")
         .rule(Rule::ThrottledReplicas)
-        .doc("Replicas whose followers fetch within the broker's replication quota.")
-        .inert(NO_THROTTLES),
+        .doc(
+            "The replicas, partition:broker, that fetch within follower.replication.throttled.rate of their broker for \
+             as long as they are not in sync.",
+        ),
     Key::new("index.interval.bytes", ValueType::Int, "4096")
         .rule(Rule::at_least(0))
         .synonyms(&[synonym("log.index.interval.bytes")])
         .doc("How many bytes of a segment lie between two entries of its index."),
     Key::new("leader.replication.throttled.replicas", ValueType::List, "")
         .rule(Rule::ThrottledReplicas)
-        .doc("Replicas that their leader serves within the broker's replication quota.")
-        .inert(NO_THROTTLES),
+        .doc(
+            "The replicas, partition:broker, that as leaders serve followers that are not in sync within \
+             leader.replication.throttled.rate of their broker.",
+        ),
     Key::new("local.retention.bytes", ValueType::Long, "-2")
         .rule(Rule::Only(&["-2"], NO_TIERS))
         .synonyms(&[synonym("log.local.retention.bytes")])

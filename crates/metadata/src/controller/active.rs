@@ -33,11 +33,11 @@ struct Session {
 }
 
 impl Controller {
-    /// A controller that has just been elected. Every broker that is not fenced gets a full session: nobody can know
-    /// when the last controller heard of it.
-    pub fn new(image: &Image, now: Instant) -> Self {
+    /// A controller that has just been elected. Nobody can know when the last controller heard of a broker: everyone
+    /// that is not fenced counts as heard of at `heard`.
+    pub fn new(image: &Image, heard: Instant) -> Self {
         let sessions = image.brokers().filter(|broker| !broker.fenced).map(|broker| {
-            let session = Session { incarnation: broker.incarnation, heard: now, applied: 0 };
+            let session = Session { incarnation: broker.incarnation, heard, applied: 0 };
             (broker.id, session)
         });
         Self { sessions: sessions.collect(), left_at: BTreeMap::new(), next_balance: None }

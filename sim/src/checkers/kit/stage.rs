@@ -223,6 +223,16 @@ impl Stage {
         self.tell(Event::Truncating { log: LOG, end: Offset(end) })
     }
 
+    /// The node makes the log.
+    pub fn made(&mut self) -> &mut Self {
+        self.tell(Event::Made { log: LOG, start: Offset(0) })
+    }
+
+    /// The node is about to delete the log.
+    pub fn deleting(&mut self) -> &mut Self {
+        self.tell(Event::Deleting { log: LOG })
+    }
+
     pub fn restarted(&mut self, start: i64) -> &mut Self {
         self.tell(Event::Restarted { log: LOG, start: Offset(start) })
     }

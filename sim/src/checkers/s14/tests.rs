@@ -110,14 +110,15 @@ fn a_change_that_no_majority_of_voters_has_is_found() {
         let voters = vec![vec![BrokerId(1), BrokerId(2), BrokerId(3)]];
         stage.tell(Event::QuorumVoters { index: 0, voters });
         for node in 0..3 {
-            stage.on(node).entry(0, holders.contains(&node));
+            stage.on(node).entry(0, true).entry(1, holders.contains(&node));
         }
         stage.on(0).tell(Event::QuorumApplied { index: 0, term: 1, checksum: 1 });
         stage.tell(Event::TopicCreated { topic: TopicId::default(), name: "new".to_owned() });
+        stage.tell(Event::QuorumApplied { index: 1, term: 1, checksum: 1 });
         stage
     };
     told(&[1, 2]).passes();
-    told(&[1]).finds("S14", "on the disks of 1 of 3 voters");
+    told(&[1]).finds("S14", "by entry 1 of the metadata, which is on the disks of no majority");
 }
 
 #[test]

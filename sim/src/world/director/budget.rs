@@ -1,9 +1,9 @@
 //! What a cluster can bear, where the plan says that it must come through.
 //!
 //! A disk may be lost by fewer of a record's holders than there are in-sync replicas at least, and by a minority of the
-//! quorum, until others hold again what was on it. Where page caches are the promise, the same goes for them; and
-//! since a node cannot tell a lost page cache from a process that died, no two processes may end at once there
-//! either.
+//! quorum, until others hold again what was on it; bits that rot count as well. Where page caches are the promise, the
+//! same goes for them; and since a node cannot tell a lost page cache from a process that died, no two processes may
+//! end at once there either.
 
 use super::Director;
 use crate::executor::{NodeId, Simulation};
@@ -22,12 +22,15 @@ impl Director {
         what: &Action,
         targets: &[NodeId],
     ) -> bool {
-        let replaces = matches!(what, Action::ReplaceDisk { .. });
-        if !replaces && !self.takes_a_page_cache(what) {
+        let (replaces, rots) = (matches!(what, Action::ReplaceDisk { .. }), matches!(what, Action::Rot));
+        if !replaces && !rots && !self.takes_a_page_cache(what) {
             return true;
         }
         let until = simulation.now() + PATIENCE;
-        while !self.nodes.is_whole() || (replaces && !self.keeps_a_majority(targets)) {
+        while !self.nodes.is_whole()
+            || (replaces && !self.keeps_a_majority(targets))
+            || ((replaces || rots) && self.is_rotten_beside(simulation, targets))
+        {
             if simulation.now() >= until {
                 return false;
             }

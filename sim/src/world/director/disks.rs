@@ -45,6 +45,7 @@ impl Director {
                     self.count("eviction");
                     disk.evict(None);
                 }
+                Action::Rot => self.rot_closed(simulation, &disk, node).await,
                 Action::FlipBit { file } => self.rot(simulation, &disk, node, file, false),
                 Action::BreakSector { file } => self.rot(simulation, &disk, node, file, true),
                 Action::LoseWrite { file } => next(Op::SyncData, file, Fault::LostWrite),

@@ -108,6 +108,10 @@ impl Director {
 
     /// Ends a process and keeps its node down; false if another fault does already.
     fn kill(&self, simulation: &Simulation, node: NodeId, death: Death) -> bool {
+        // A cluster of empty disks is another one, and there is nothing left to tell what the first one lost.
+        if matches!(death, Death::Wipe) && self.nodes.is_last_disk(node) {
+            return false;
+        }
         if !self.lock().held.insert(node) {
             return false;
         }

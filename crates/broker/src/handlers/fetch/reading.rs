@@ -10,6 +10,7 @@ use crate::handlers::endpoints::endpoints;
 use crate::link::Deadline;
 use crate::partition::{FetchedBy, FollowerView, Partition};
 use crate::progress::{Mark, Stopped, Waiting};
+use crate::replication::is_limited;
 use crate::response::FileOf;
 use crate::topic::Topic;
 use highwater_env::Env;
@@ -35,6 +36,8 @@ pub(super) struct Reading<E: Env> {
     context: Context<E>,
     mode: Mode,
     follower: Option<FollowerId>,
+    /// How many bytes per second are served to followers that are throttled.
+    throttled_rate: i64,
     /// The consumer's rack, if it may be sent to another replica.
     rack: Option<Str>,
     committed: bool,
@@ -168,6 +171,7 @@ impl<E: Env> Reading<E> {
         Self {
             mode,
             follower,
+            throttled_rate: routing.settings.leader_replication_throttled_rate,
             rack,
             committed: request.isolation_level == READ_COMMITTED,
             max_bytes: usize::try_from(request.max_bytes.min(ours)).unwrap_or(0),
@@ -285,8 +289,9 @@ impl<E: Env> Reading<E> {
         // While memory is short less of it is asked for; that the bytes may not come from memory is not known yet.
         let spare = self.context.shared.budget.left().max(LEAST_READ_BYTES);
         let room = self.max_bytes.saturating_sub(found.bytes);
-        let max_bytes = part.wanted.max_bytes.min(room).min(spare);
-        if max_bytes == 0 && found.bytes > 0 {
+        let quota = self.quota_left(part, partition);
+        let max_bytes = part.wanted.max_bytes.min(room).min(spare).min(quota);
+        if quota == 0 || (max_bytes == 0 && found.bytes > 0) {
             return Plan::Nothing { partition, view };
         }
         Plan::Read { partition, view, max_bytes }
@@ -380,6 +385,43 @@ impl<E: Env> Reading<E> {
         }
     }
 
+    /// How much may be served of a partition to a follower. Who is in sync is never held back: every produce request
+    /// waits for it.
+    fn quota_left(&self, part: &PartitionPart<E>, partition: &Partition<E>) -> usize {
+        match &self.follower {
+            Some(follower)
+                if self.is_throttled(part) && partition.in_sync_end(follower.replica).is_none() =>
+            {
+                let shared = &self.context.shared;
+                let quota = &shared.directory.replication().quotas().leader;
+                quota.left(self.throttled_rate, shared.env.clock().now())
+            }
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether this node serves a partition to followers within its quota.
+    fn is_throttled(&self, part: &PartitionPart<E>) -> bool {
+        is_limited(self.throttled_rate)
+            && self.follower.is_some()
+            && part
+                .topic
+                .as_ref()
+                .is_some_and(|topic| topic.rules.leader_throttled.contains(part.wanted.key.index, topic.node))
+    }
+
+    /// Counts what is served of throttled partitions.
+    pub(super) fn count_throttled(&self, found: &Found<FileOf<E>>) {
+        if !is_limited(self.throttled_rate) {
+            return;
+        }
+        let throttled = self.parts.iter().zip(&found.partitions).filter(|(part, _)| self.is_throttled(part));
+        let bytes = throttled.map(|(_, found)| found.slice.as_ref().map_or(0, ReadSlice::len)).sum();
+        let shared = &self.context.shared;
+        let quota = &shared.directory.replication().quotas().leader;
+        quota.record(bytes, self.throttled_rate, shared.env.clock().now());
+    }
+
     /// An in-sync replica in the consumer's rack that has what it wants, if the leader is in another.
     fn nearer_replica(&self, part: &PartitionPart<E>, partition: &Partition<E>) -> Option<BrokerId> {
         let (rack, topic) = (self.rack.as_ref()?, part.topic.as_ref()?);
@@ -417,7 +459,9 @@ impl<E: Env> Reading<E> {
                 if part.wanted.offset >= start && part.wanted.offset <= end => {}
             Some(Err(error)) => {
                 note(&self.context, partition, &error);
-                data.error_code = errors::of_read(&error);
+                let replicas =
+                    part.topic.as_ref().and_then(|it| it.metadata.partition(part.wanted.key.index));
+                data.error_code = errors::of_read(&error, replicas.is_some_and(|it| it.replicas.len() > 1));
             }
         }
         if slice.is_some() && partition.progress().epoch() != epoch {

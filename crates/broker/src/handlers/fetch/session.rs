@@ -162,7 +162,13 @@ impl Session {
         for wanted in super::wanted::of(request, self.by_id) {
             let wanted = wanted.owned();
             match self.parts.get_mut(&wanted.key) {
-                Some(part) => part.wanted = wanted,
+                Some(part) => {
+                    if part.wanted.epoch != wanted.epoch {
+                        // What was told in another epoch the other side may have passed over.
+                        part.told = None;
+                    }
+                    part.wanted = wanted;
+                }
                 None => {
                     self.parts.insert(wanted.key.clone(), Part { wanted, told: None });
                 }
@@ -211,3 +217,6 @@ pub(super) fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
 fn marks(data: &PartitionData) -> (Offset, Offset) {
     (data.high_watermark, data.log_start_offset)
 }
+
+#[cfg(test)]
+mod tests;

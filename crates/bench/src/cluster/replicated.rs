@@ -1,0 +1,114 @@
+//! What replication costs: three brokers against the floor alone, in turn.
+
+use super::{Places, TOPIC, beside};
+use crate::compare::{self, Binaries, SCENARIOS, Scenario};
+use crate::floor::Durability;
+use crate::load::{Connection, Outcome, ProduceLoad, describe, produce_to};
+use crate::stats::median;
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Each is written to over a connection of its own; each node leads as many.
+const PARTITIONS: usize = 6;
+/// How much of 1 GiB is written before it counts.
+const WARM_UP: u64 = 8;
+/// The loads, by their names in the comparison of single nodes.
+const LOADS: [&str; 4] = ["replicated-1k", "sync-1k", "replicated-100b", "sync-100b"];
+
+/// What to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Replicated {
+    #[command(flatten)]
+    places: Places,
+    /// Which loads, by their names in the comparison of single nodes; four of them if none is named.
+    names: Vec<String>,
+    /// How often each is run.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
+/// Prints what three brokers use, with three replicas and acks=all, beside what the floor uses alone.
+pub fn replicated(options: &Replicated) -> Result<()> {
+    let brokers = options.places.brokers()?;
+    println!(
+        "| load | broker | floor CPU s/GiB | CPU s/GiB of three | ratio (of rounds) | floor MiB/s | MiB/s | \
+         records/s | CPU us/record |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    let names: Vec<&str> = match options.names.as_slice() {
+        [] => LOADS.to_vec(),
+        names => names.iter().map(String::as_str).collect(),
+    };
+    for name in names {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+        let scenario = scenario.with_context(|| format!("there is no load {name:?}"))?;
+        let mut floor = Vec::new();
+        let mut clusters = vec![Vec::new(); brokers.len()];
+        for _ in 0..options.rounds {
+            floor.push(compare::run_floor(&floor_options(options)?, scenario)?);
+            for (broker, outcomes) in brokers.iter().zip(&mut clusters) {
+                outcomes.push(run(options, broker, scenario)?);
+            }
+        }
+        for (broker, outcomes) in brokers.iter().zip(&clusters) {
+            println!("{}", row(name, broker, &floor, outcomes));
+        }
+    }
+    Ok(())
+}
+
+fn floor_options(options: &Replicated) -> Result<compare::Options> {
+    Ok(compare::Options {
+        binaries: Binaries { floor: beside("highwater-floor")?, broker: beside("highwater")? },
+        dir: options.places.dir()?,
+        rounds: 1,
+        names: Vec::new(),
+    })
+}
+
+/// One round of one build.
+fn run(options: &Replicated, broker: &Path, scenario: &Scenario) -> Result<Outcome> {
+    let durability = if scenario.durability == Durability::Sync { "sync" } else { "replicated" };
+    let nodes = options.places.start(broker, durability, "")?;
+    nodes.create_topic(PARTITIONS)?;
+    let states = describe(&mut Connection::open(nodes.address(0))?, TOPIC)?;
+    let leaders = states.iter().map(|state| nodes.address_of(state.leader.context("a leader")?));
+    let leaders: Vec<SocketAddr> = leaders.collect::<Result<_>>()?;
+    let mut load = ProduceLoad {
+        server: leaders[0],
+        pid: 0,
+        topic: TOPIC.to_owned(),
+        partitions: PARTITIONS,
+        connections: PARTITIONS,
+        depth: scenario.depth,
+        record_bytes: scenario.record_bytes,
+        batch_bytes: scenario.batch_bytes,
+        requests: scenario.requests / WARM_UP,
+    };
+    produce_to(&load, &leaders, &nodes.pids())?;
+    load.requests = scenario.requests;
+    produce_to(&load, &leaders, &nodes.pids())
+}
+
+fn row(name: &str, broker: &Path, floor: &[Outcome], cluster: &[Outcome]) -> String {
+    let of = |outcomes: &[Outcome], figure: fn(&Outcome) -> f64| {
+        median(&outcomes.iter().map(figure).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+    };
+    let cpu = Outcome::cpu_seconds_per_gib;
+    let mut ratios: Vec<f64> =
+        floor.iter().zip(cluster).map(|(floor, cluster)| cpu(cluster) / cpu(floor)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let range = ratios.first().zip(ratios.last()).map(|(least, most)| format!("{least:.2} to {most:.2}"));
+    format!(
+        "| {name} | {} | {:.2} | {:.2} | {:.2} ({}) | {:.0} | {:.0} | {:.0} | {:.3} |",
+        broker.display(),
+        of(floor, cpu),
+        of(cluster, cpu),
+        of(cluster, cpu) / of(floor, cpu),
+        range.unwrap_or_default(),
+        of(floor, Outcome::mib_per_second),
+        of(cluster, Outcome::mib_per_second),
+        of(cluster, Outcome::records_per_second),
+        of(cluster, Outcome::cpu_micros_per_record),
+    )
+}
