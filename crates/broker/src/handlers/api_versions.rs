@@ -1,8 +1,8 @@
 //! ApiVersions, versions 0 to 4: what this broker speaks.
 //!
 //! The feature `group.version` is finalized, by which clients know of the new group protocol (KIP-848). That of
-//! transactions of version 2 is not, so that clients do not use them. A version that is not known is answered in version
-//! 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself (KIP-511).
+//! transactions of version 2 is not, so that clients do not use them. A version that is not known is answered in
+//! version 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself (KIP-511).
 
 use crate::dispatch::Context;
 use crate::response::{Answer, Outcome};
