@@ -128,8 +128,8 @@ impl<E: Env> Directory<E> {
             gone.partitions.iter().flatten().for_each(|partition| partition.retire());
         }
         if !last.image.brokers().eq(image.brokers()) {
-            // Who may be in sync may have changed.
-            self.replication.proposals().ask_all();
+            // Who may be in sync may have changed, and who is connected.
+            self.replication.brokers_changed();
         }
         self.published.raise_to(self.published.value() + 1);
     }

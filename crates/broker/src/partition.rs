@@ -196,6 +196,11 @@ impl<E: Env> Partition<E> {
         turn.settle(answers.into_iter().map(|answer| answer.map_err(Unwritten::Refused)));
     }
 
+    /// Whether no other leader can have been elected because this broker was not heard of.
+    pub(crate) fn is_sure_to_lead(&self) -> bool {
+        self.replication.is_heard(self.env.clock().now())
+    }
+
     /// The end of what may be read.
     pub(crate) fn high_watermark(&self) -> Offset {
         self.tracker.progress.high_watermark()

@@ -24,15 +24,19 @@ pub(crate) use source::Reports;
 use crate::partition::Partition;
 use crate::state::Shared;
 use highwater_env::{Env, Task};
-use highwater_types::{BrokerId, LogId};
+use highwater_types::{BrokerId, Instant, LogId, mutant};
 use source::Source;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// What a node does so that its partitions are replicated.
 pub(crate) struct Replication<E: Env> {
     proposals: Arc<Proposals>,
     damage: Damage,
+    /// Until when the controller leaves this broker its leaderships, in nanoseconds of the node's clock, as far as it
+    /// said so.
+    lease: AtomicU64,
     quotas: Quotas,
     /// The brokers that something is or was followed at.
     sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
@@ -46,6 +50,7 @@ impl<E: Env> Replication<E> {
         Arc::new(Self {
             proposals: Arc::default(),
             damage: Damage::default(),
+            lease: AtomicU64::new(0),
             quotas: Quotas::default(),
             sources: Mutex::default(),
             shared: OnceLock::new(),
@@ -61,6 +66,16 @@ impl<E: Env> Replication<E> {
     /// The logs in which damage was found.
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
+    }
+
+    /// The controller counts on this broker until then, unless it says something else.
+    pub(crate) fn renew(&self, until: Instant) {
+        self.lease.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether the controller has been heard lately, so that nobody else can have been elected in silence.
+    pub(crate) fn is_heard(&self, now: Instant) -> bool {
+        now.0 < self.lease.load(Ordering::Relaxed) || mutant!("deposed-judges")
     }
 
     /// What replication may take.
@@ -104,6 +119,12 @@ impl<E: Env> Replication<E> {
             self.start_source(&shared, &source);
         }
         Arc::clone(source.reports())
+    }
+
+    /// Brokers were started, fenced or unfenced.
+    pub(crate) fn brokers_changed(&self) {
+        self.proposals.ask_all();
+        self.sources().values().for_each(|source| source.look_again());
     }
 
     /// Fetches a partition from a broker no longer.

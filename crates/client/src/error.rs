@@ -46,6 +46,12 @@ pub enum ClientError {
         /// The call.
         api: ApiKey,
     },
+    /// The last attempt was refused for good, and one before it was not: what was asked for may have been done.
+    #[error("{refusal}; an attempt before it may have been carried out")]
+    Unsure {
+        /// Why the last attempt was refused.
+        refusal: Box<ClientError>,
+    },
     /// The broker refused.
     #[error("{what}: {code}{}", .message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
     Refused {
@@ -95,7 +101,7 @@ impl ClientError {
             Self::Refused { code, .. } => code.is_retriable(),
             Self::UnknownBroker(_) | Self::NoLeader { .. } => true,
             Self::Protocol { .. } | Self::Unsupported { .. } | Self::Invalid(_) => false,
-            Self::Corrupt { .. } | Self::Closed => false,
+            Self::Corrupt { .. } | Self::Closed | Self::Unsure { .. } => false,
         }
     }
 
@@ -103,6 +109,7 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
+            Self::Unsure { refusal } => refusal.code(),
             _ => None,
         }
     }

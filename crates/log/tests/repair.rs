@@ -11,10 +11,8 @@ use highwater_sim::SimEnv;
 use highwater_sim::disk::PowerRates;
 use highwater_types::{LeaderEpoch, Offset, Timestamp};
 use rand::RngExt;
-use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::task::Poll;
 
 /// A log of 40 records in several segments, all of it synced and proven, and its bytes as another replica has them.
 async fn filled(bench: &Bench) -> (Vec<String>, Replica) {
@@ -216,16 +214,6 @@ fn a_producer_that_repeats_a_restored_batch_is_answered() {
         let again = log.append(&sequenced(9, 0, 1, "word-001-"), EPOCH, Timestamp(0)).await;
         assert!(again.as_ref().is_ok_and(|again| again.duplicate), "{again:?}");
     });
-}
-
-/// Ends when one of two futures does.
-async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => other.as_mut().poll(cx),
-    })
-    .await;
 }
 
 #[test]

@@ -11,8 +11,6 @@ use highwater_sim::SimEnv;
 use highwater_sim::disk::{Fault, Op, PowerRates};
 use highwater_types::{LeaderEpoch, Offset, Timestamp};
 use rand::RngExt;
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 const NOW: Timestamp = Timestamp(5_000);
@@ -229,16 +227,6 @@ async fn check_empty(log: &Log<SimEnv>, start: i64) {
     assert_eq!((log.start_offset(), log.end_offset(), log.synced_end()), (start, start, start));
     assert_eq!((log.latest_epoch(), log.segment_count()), (None, 1));
     assert!(log.read(start, start, 100, true).await.expect("nothing is there").is_empty());
-}
-
-/// Ends when one of two futures does.
-async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => other.as_mut().poll(cx),
-    })
-    .await;
 }
 
 /// A restart of a log of 40 records that ends before a disk operation, if it does not end by itself.

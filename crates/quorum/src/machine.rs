@@ -10,8 +10,8 @@ pub type Encode = Box<dyn FnOnce() -> Vec<Bytes> + Send>;
 ///
 /// Methods are called one at a time and must be quick: the member applies nothing else meanwhile.
 pub trait Machine: Send + 'static {
-    /// Applies a command that is committed. `index` rises from call to call, with gaps where entries are the
-    /// library's own; `term` is that in which the command was proposed.
+    /// Applies a command that is committed and not empty. `index` rises from call to call, with gaps where entries
+    /// are the quorum's own; `term` is that in which the command was proposed.
     fn apply(&mut self, index: u64, term: u64, command: &Bytes);
 
     /// A snapshot of the state as it stands: what is returned encodes it in pieces of at most 1 MiB, and is not

@@ -143,7 +143,12 @@ async fn check_log<E: Env>(
     if options.recovered.as_ref().filter(guessed).is_some() {
         return damaged("its end does not check out, and what was synced of it cannot be told".to_owned());
     }
-    Ok(())
+    // The log may know of a term whose entries a crash cut off: a leader of an earlier term may go on from here.
+    log.truncate(log.end_offset()).await.map(drop).map_err(|error| QuorumError::Io {
+        action: "write the terms of the log",
+        path: std::path::PathBuf::from(log.id().to_string()),
+        source: io::Error::other(error),
+    })
 }
 
 /// Reads the whole log, which is short, and tells of its entries: damage is found before anybody relies on this member.

@@ -173,7 +173,7 @@ impl<E: Env> Quorum<E> {
     }
 
     /// Has a command ordered that was decided in `term`, and waits until it is committed and applied on this node;
-    /// returns its index. A command that another term overtakes is applied nowhere.
+    /// returns its index. A command that another term overtakes is applied nowhere; an empty one changes nothing.
     pub async fn propose(&self, term: u64, command: Bytes) -> Result<u64, ProposeError> {
         if command.len() > MAX_COMMAND_BYTES {
             return Err(ProposeError::Refused(format!(

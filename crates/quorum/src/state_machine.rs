@@ -87,7 +87,10 @@ impl<E: Env> StateMachine<E> {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
             }
             EntryPayload::Normal(command) if command.term == term => {
-                self.machine().apply(index, term, &command.data);
+                // An empty one says only that everything before it is committed.
+                if !command.data.is_empty() {
+                    self.machine().apply(index, term, &command.data);
+                }
             }
             EntryPayload::Normal(_) => {
                 self.env.observe(&Event::Reached("quorum: command of another term passed over"));

@@ -226,6 +226,12 @@ impl SimDisk {
         inner.state.paths(false).into_iter().map(|(path, ino)| (path.into(), bytes(ino))).collect()
     }
 
+    /// Whether the application sees a file there. That it was removed may not be durable yet.
+    pub fn is_live(&self, path: &Path) -> bool {
+        let inner = self.shared.lock();
+        inner.state.paths(false).into_iter().any(|(live, _)| Path::new(&live) == path)
+    }
+
     /// Whether anything is pending: a file's bytes or length, or a directory's entries.
     pub fn has_pending(&self) -> bool {
         let inner = self.shared.lock();

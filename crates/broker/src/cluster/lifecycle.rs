@@ -281,6 +281,8 @@ async fn beat<E: Env>(
         let begun = clock.now();
         match cluster.heartbeat(heartbeat).await {
             Ok(seen) if !seen.fenced => {
+                let session = millis(inner.settings.broker_session_timeout_ms.into());
+                inner.directory.replication().renew(begun.after(session));
                 if timeout(clock, interval, inner.stands_unfenced(epoch)).await.is_ok() {
                     unfenced();
                 }

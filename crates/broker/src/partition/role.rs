@@ -140,12 +140,18 @@ impl<E: Env> Partition<E> {
         }
     }
 
+    /// Up to where records are known to be committed: nothing else was ever removed from the front, though what came
+    /// after the last start may not have said so yet.
+    fn committed(&self) -> Offset {
+        self.high_watermark().max(self.log.start_offset())
+    }
+
     fn lead(self: &Arc<Self>, replica: &mut Replica, before: &Role, assignment: &Assignment) {
         let (now, own, epoch) = (self.env.clock().now(), self.ends(), assignment.leader_epoch);
         self.env.observe(&Event::Leading { log: self.id, epoch, start: own.end });
         let leader = match before {
             Role::Leader(before) => before.next(assignment, own, now),
-            _ => Leader::new(self.node, assignment, replica.rules, own, self.high_watermark(), now),
+            _ => Leader::new(self.node, assignment, replica.rules, own, self.committed(), now),
         };
         let high_watermark = leader.high_watermark();
         tracing::debug!(log = %self.id, %epoch, start = %own.end, %high_watermark, "leading");
@@ -171,7 +177,7 @@ impl<E: Env> Partition<E> {
         tracing::debug!(log = %self.id, %epoch, %leader, "following");
         let follower = match before {
             Role::Follower { follower, .. } => follower.next(leader, epoch),
-            _ => Follower::new(leader, epoch, self.high_watermark()),
+            _ => Follower::new(leader, epoch, self.committed()),
         };
         let source = self.replication.follow(leader, self);
         replica.role = Role::Follower { follower, source, synced: Offset(-1) };

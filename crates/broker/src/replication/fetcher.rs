@@ -7,8 +7,8 @@ use super::session::Session;
 use super::source::{Ready, Source};
 use crate::directory::Routing;
 use crate::state::Shared;
-use highwater_env::{Env, Purpose, Rng, Task};
-use highwater_types::{BrokerId, Instant, LogId};
+use highwater_env::{Env, Event, Purpose, Rng, Task};
+use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
@@ -27,6 +27,7 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) ->
         source: Arc::clone(source),
         jitter: shared.env.entropy(Purpose::Jitter),
         session: Session::default(),
+        met: BrokerEpoch::NONE,
     };
     shared.env.spawn("fetcher", fetcher.run())
 }
@@ -36,6 +37,8 @@ struct Fetcher<E: Env> {
     source: Arc<Source<E>>,
     jitter: Rng,
     session: Session,
+    /// The broker's incarnation when the connection was made.
+    met: BrokerEpoch,
 }
 
 impl<E: Env> Fetcher<E> {
@@ -98,6 +101,36 @@ impl<E: Env> Fetcher<E> {
         }
     }
 
+    /// The incarnation of the broker, as the metadata has it.
+    fn incarnation(&self) -> BrokerEpoch {
+        let image = &self.shared.directory.load().image;
+        image.broker(self.source.broker()).map_or(BrokerEpoch::NONE, |broker| broker.epoch)
+    }
+
+    /// Waits for the answer to a call, unless the broker has been started anew since: it knows nothing of the call, and
+    /// after a power loss the connection would be silent for as long as anybody waits.
+    async fn unless_replaced<T>(&self, call: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let mut call = pin!(call);
+        loop {
+            let mut changed = pin!(self.source.changed());
+            let answer = poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
+            });
+            match answer.await {
+                Some(answer) => return answer,
+                None if self.incarnation() == self.met => {}
+                None => {
+                    self.shared.env.observe(&Event::Reached("replication: a leader was started anew"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        "the broker was started anew",
+                    ));
+                }
+            }
+        }
+    }
+
     /// One request, and all that comes of it.
     async fn fetch(
         &mut self,
@@ -106,6 +139,12 @@ impl<E: Env> Fetcher<E> {
     ) -> io::Result<()> {
         let settings = &self.shared.settings;
         let patience = Duration::from_millis(settings.replica_socket_timeout_ms.unsigned_abs().into());
+        let incarnation = self.incarnation();
+        if self.met != incarnation {
+            *connection = None;
+            self.session.begin_anew();
+            self.met = incarnation;
+        }
         let link = match connection {
             Some(link) => link,
             None => connection.insert(Connection::open(&self.shared, self.source.broker(), patience).await?),
@@ -119,7 +158,8 @@ impl<E: Env> Fetcher<E> {
         let wanted = ready.iter().map(|ready| (ready.partition.id(), ready.followed));
         self.session.fill(&mut request, wanted, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
-        let answer = link.call(&request, requests::VERSION, patience + wait).await?;
+        let call = link.call(&request, requests::VERSION, patience + wait);
+        let answer = self.unless_replaced(call).await?;
         if is_of_session(answer.error_code) {
             self.session.begin_anew();
             return Ok(());

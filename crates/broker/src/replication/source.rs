@@ -87,7 +87,12 @@ impl<E: Env> Source<E> {
         self.changed.notify_one();
     }
 
-    /// Ends when partitions were added or removed since.
+    /// Has whoever waits here look again.
+    pub(super) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Ends when partitions were added or removed since, or something became of the broker.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }

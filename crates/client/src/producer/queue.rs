@@ -234,6 +234,9 @@ impl PartitionQueue {
                 let error =
                     ClientError::Refused { what: "the batch was not written".to_owned(), code, message };
                 if !again && !error.is_retriable() {
+                    // What this attempt was refused for, one before it may have passed.
+                    let alone = batch.attempts == 1;
+                    let error = if alone { error } else { ClientError::Unsure { refusal: Box::new(error) } };
                     return self.finish(index, Err(error));
                 }
                 error

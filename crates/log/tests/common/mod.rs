@@ -14,8 +14,10 @@ use highwater_sim::{NodeId, SimEnv, Simulation};
 use highwater_types::{
     BrokerId, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, Uuid,
 };
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 pub const DIR: &str = "/data";
 pub const EPOCH: LeaderEpoch = LeaderEpoch(0);
@@ -224,4 +226,14 @@ pub fn words(count: usize) -> Vec<String> {
 
 pub fn refs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
+}
+
+/// Ends when one of two futures does.
+pub async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => other.as_mut().poll(cx),
+    })
+    .await;
 }

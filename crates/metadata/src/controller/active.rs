@@ -20,6 +20,8 @@ pub struct Controller {
     sessions: BTreeMap<BrokerId, Session>,
     /// The index of the metadata at which a broker that is on its way out led nothing any more.
     pub(super) left_at: BTreeMap<BrokerId, u64>,
+    /// An index of the metadata at which a broker was fenced already.
+    pub(super) fenced_at: BTreeMap<BrokerId, u64>,
     next_balance: Option<Instant>,
 }
 
@@ -40,7 +42,12 @@ impl Controller {
             let session = Session { incarnation: broker.incarnation, heard, applied: 0 };
             (broker.id, session)
         });
-        Self { sessions: sessions.collect(), left_at: BTreeMap::new(), next_balance: None }
+        Self {
+            sessions: sessions.collect(),
+            left_at: BTreeMap::new(),
+            fenced_at: BTreeMap::new(),
+            next_balance: None,
+        }
     }
 
     /// What time brings: brokers that were not heard of are fenced, partitions without a leader get one where that

@@ -7,7 +7,7 @@ use crate::configs::ConfigView;
 use crate::image::Image;
 use crate::records::BrokerRecord;
 use crate::refusal::Refusal;
-use highwater_types::{BrokerEpoch, BrokerId, Instant};
+use highwater_types::{BrokerEpoch, BrokerId, Instant, mutant};
 use std::collections::BTreeSet;
 
 /// What a broker says regularly.
@@ -28,7 +28,7 @@ pub struct Heartbeat {
 /// How a broker stands, once the records are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
-    /// Whether it has applied the metadata up to its registration at least.
+    /// Whether it has applied the metadata up to its registration at least, and to where it was fenced if it was.
     pub caught_up: bool,
     /// Whether it is fenced.
     pub fenced: bool,
@@ -51,7 +51,13 @@ impl Controller {
         };
         let id = broker.id;
         self.hear(id, broker.incarnation, heartbeat.applied, now);
-        let caught_up = i64::try_from(heartbeat.applied).unwrap_or(i64::MAX) >= broker.epoch.0;
+        // A broker that was fenced leads nothing any more, and has to know that before it counts again.
+        let mut knows = true;
+        if broker.fenced {
+            let fenced_at = *self.fenced_at.entry(id).or_insert(index);
+            knows = heartbeat.applied >= fenced_at || mutant!("unfence-behind");
+        }
+        let caught_up = knows && i64::try_from(heartbeat.applied).unwrap_or(i64::MAX) >= broker.epoch.0;
         let mut work = Work::new(view);
         let mut should_shut_down = false;
         if broker.fenced {
@@ -59,6 +65,7 @@ impl Controller {
             // Who once was on its way out stays so until it starts again.
             let stays = heartbeat.want_fence || heartbeat.want_shut_down || broker.shutting_down;
             if caught_up && !stays {
+                self.fenced_at.remove(&id);
                 work.update_broker(id, |broker| broker.fenced = false);
                 work.elect_leaderless();
             }

@@ -24,15 +24,19 @@ pub(super) struct Rotten {
     node: NodeId,
     path: PathBuf,
     position: usize,
-    /// What stood there.
-    was: u8,
+    /// What stands there since.
+    rotten: u8,
 }
 
 impl Rotten {
-    /// Whether the disk holds again what stood there, or the file is gone.
+    /// Whether the disk holds something else there by now, or the file is gone. What it should hold, H1 says.
     fn is_mended(&self, simulation: &Simulation) -> bool {
-        let files = simulation.disk(self.node).durable_files_with(&|path| Path::new(path) == self.path);
-        files.get(&self.path).is_none_or(|bytes| bytes.get(self.position) == Some(&self.was))
+        let disk = simulation.disk(self.node);
+        if !disk.is_live(&self.path) {
+            return true;
+        }
+        let files = disk.durable_files_with(&|path| Path::new(path) == self.path);
+        files.get(&self.path).is_none_or(|bytes| bytes.get(self.position) != Some(&self.rotten))
     }
 }
 
@@ -56,16 +60,17 @@ impl Director {
             let Some((path, bytes)) = files.get_mut(file) else { return };
             let first = durable::SEGMENT_HEADER_BYTES;
             let position = first + self.lock().below((bytes.len() as u64).saturating_sub(first));
-            let Some(was) = bytes.get(position as usize).copied() else { continue };
             if !disk.flip_bit(path, position, bit) {
                 continue;
             }
-            bytes[position as usize] ^= 1 << bit;
+            let Some(byte) = bytes.get_mut(position as usize) else { continue };
+            *byte ^= 1 << bit;
+            let rotten = *byte;
             let name = self.name(node);
             simulation.note(&format!("{name}: a bit of {} flips at byte {position}", path.display()));
             disk.evict(Some(path));
             self.count("rot");
-            let rotten = Rotten { node, path: path.clone(), position: position as usize, was };
+            let rotten = Rotten { node, path: path.clone(), position: position as usize, rotten };
             self.lock().rotten.push(rotten);
         }
     }

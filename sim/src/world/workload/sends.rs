@@ -197,8 +197,8 @@ impl Sends {
 /// What is known of a record that got an error. An attempt before the one that was refused may have been written; only
 /// what is refused the same way each time was not.
 fn failed<T>(error: &ClientError) -> Outcome<T> {
-    if error.code() == Some(ErrorCode::MESSAGE_TOO_LARGE) {
-        return Outcome::Failed(error.to_string());
+    match error {
+        ClientError::Refused { code: ErrorCode::MESSAGE_TOO_LARGE, .. } => Outcome::Failed(error.to_string()),
+        _ => Outcome::Unknown(error.to_string()),
     }
-    Outcome::Unknown(error.to_string())
 }

@@ -99,7 +99,11 @@ impl<E: Env> Part<E> {
 
 /// Why a batch is not in its log.
 fn refused<E: Env>(partition: &Partition<E>, unwritten: &Unwritten) -> Refused {
-    let code = errors::of_unwritten(unwritten);
+    let mut code = errors::of_unwritten(unwritten);
+    if code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && !partition.is_sure_to_lead() {
+        // Another leader may have what is missing here. To the producer this would be final.
+        code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+    }
     match unwritten {
         Unwritten::Refused(error) => {
             if code == ErrorCode::KAFKA_STORAGE_ERROR {

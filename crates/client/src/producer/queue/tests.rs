@@ -269,6 +269,27 @@ fn a_repeat_that_the_broker_has_is_a_success() {
 }
 
 #[test]
+fn a_refusal_is_no_proof_that_an_attempt_before_it_was_refused() {
+    let mut bench = Bench::established(LIMITS);
+    let mut first = bench.push(1);
+    let taken = bench.take();
+    bench.refused(taken, ErrorCode::MESSAGE_TOO_LARGE);
+    let refused = first.try_recv().unwrap().unwrap_err();
+    assert!(matches!(refused, ClientError::Refused { .. }), "{refused}");
+
+    let mut bench = Bench::established(LIMITS);
+    let mut second = bench.push(1);
+    let taken = bench.take();
+    bench.lost(taken);
+    bench.pass(BACKOFF);
+    let taken = bench.take();
+    bench.refused(taken, ErrorCode::MESSAGE_TOO_LARGE);
+    let unsure = second.try_recv().unwrap().unwrap_err();
+    assert!(matches!(unsure, ClientError::Unsure { .. }), "{unsure}");
+    assert_eq!(unsure.code(), Some(ErrorCode::MESSAGE_TOO_LARGE));
+}
+
+#[test]
 fn without_idempotence_one_is_on_its_way_and_nothing_overtakes_a_retry() {
     let mut bench = Bench::new(Limits { idempotence: false, in_flight: 1, ..LIMITS });
     let _outcomes = [bench.push(1), bench.push(1)];

@@ -31,6 +31,19 @@ fn a_broker_is_fenced_until_it_has_caught_up() {
 }
 
 #[test]
+fn a_broker_that_was_fenced_is_unfenced_once_it_knows() {
+    let mut world = World::new(&[]).with_brokers(2);
+    let before = world.index;
+    world.pass(20, &[1]);
+    assert!(world.image.broker(BrokerId(2)).unwrap().fenced);
+    // It was cut off, and leads what it led for all that it knows.
+    let behind = world.heartbeat(2, |it| it.applied = before).unwrap();
+    assert_eq!(behind, HeartbeatAnswer { caught_up: false, fenced: true, should_shut_down: false });
+    let well = world.heartbeat(2, |_| {}).unwrap();
+    assert_eq!(well, HeartbeatAnswer { caught_up: true, fenced: false, should_shut_down: false });
+}
+
+#[test]
 fn registrations_that_do_not_fit_are_refused() {
     let mut world = World::new(&[("min.insync.replicas", "2")]).with_brokers(1);
     let good = world.registration(2, BrokerEpoch::NONE);
