@@ -46,7 +46,8 @@ impl Calls {
 
 impl Transport for Calls {
     fn call(&self, to: BrokerId, _peer: &Peer, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>> {
-        let member = self.cluster.members().get(&to).cloned().filter(|_| self.reaches());
+        let member = self.cluster.members().get(&to).cloned();
+        let member = member.filter(|_| self.reaches());
         Box::pin(async move {
             let member = member.ok_or(io::ErrorKind::NotConnected)?;
             Ok(member.handle(request).await)

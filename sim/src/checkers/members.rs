@@ -19,6 +19,8 @@ pub struct Member {
     pub covered: Option<u64>,
     /// The last entry that it applied.
     pub applied: Option<u64>,
+    /// Its process ended, and has not told yet what it found on its disk.
+    pub opening: bool,
 }
 
 /// What the members of a quorum told.
@@ -64,6 +66,7 @@ impl Members {
                     }
                 }
                 member.synced = member.synced.min(from);
+                member.opening = false;
             }
             Event::QuorumApplied { index, term, checksum } => {
                 member.applied = Some(index);
@@ -87,6 +90,7 @@ impl Members {
     pub fn stopped(&mut self, node: NodeId) {
         if let Some(member) = self.members.get_mut(&node) {
             member.applied = None;
+            member.opening = true;
         }
     }
 

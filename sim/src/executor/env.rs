@@ -109,9 +109,14 @@ impl Env for SimEnv {
         self.machine.spawn(self.node, self.life, name, future)
     }
 
+    /// Mostly done at once, and now and then much later, as where other work has the processors.
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         Yield::default().await;
         let result = work();
+        let done = self.machine.lock().computed_at();
+        if let Some(until) = done {
+            self.machine.sleep(until).await;
+        }
         Yield::default().await;
         result
     }

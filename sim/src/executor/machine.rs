@@ -441,6 +441,15 @@ impl Inner {
         }
     }
 
+    /// When work that was given away is done, if that takes any time.
+    pub(super) fn computed_at(&mut self) -> Option<u64> {
+        if !self.chance_one_in(10) {
+            return None;
+        }
+        let most_ms = if self.chance_one_in(10) { 1_000 } else { 20 };
+        Some(self.now_ns + self.pauses.random_range(0..most_ms * 1_000_000))
+    }
+
     pub(super) fn chance_one_in(&mut self, count: u32) -> bool {
         count > 0 && self.pauses.random_range(0..count) == 0
     }

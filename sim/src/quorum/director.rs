@@ -34,6 +34,8 @@ pub struct Director<'a> {
     links: Links,
     /// When nodes that are down start again.
     starts: BTreeMap<NodeId, Duration>,
+    /// When nodes lose power that have come back from a crash just before.
+    outages: BTreeMap<NodeId, Duration>,
     /// Disks that stop after some operations.
     fuses: BTreeMap<NodeId, Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// When each fault comes next.
@@ -46,8 +48,9 @@ impl<'a> Director<'a> {
         let links = Links::new(simulation, shared.plan.link, &nodes);
         let starts = nodes.iter().map(|&node| (node, Duration::ZERO)).collect();
         let rng = simulation.rng(3);
-        let (fuses, due, rotten_since) = (BTreeMap::new(), BTreeMap::new(), Duration::ZERO);
-        Self { simulation, shared, nodes, rng, links, starts, fuses, due, rotten_since }
+        let (outages, fuses) = (BTreeMap::new(), BTreeMap::new());
+        let (due, rotten_since) = (BTreeMap::new(), Duration::ZERO);
+        Self { simulation, shared, nodes, rng, links, starts, outages, fuses, due, rotten_since }
     }
 
     /// The run.
@@ -95,6 +98,11 @@ impl<'a> Director<'a> {
             self.fuses.remove(&node);
             let power = self.rng.random_bool(0.6);
             self.stop(node, power, "at a disk operation");
+            // What the process saw when it came back may not have been on disk.
+            if !power && self.rng.random_bool(0.5) {
+                let after = Duration::from_millis(self.rng.random_range(20..800));
+                self.outages.insert(node, self.starts[&node] + after);
+            }
         }
         let exits = std::mem::take(&mut *lock(&self.shared.exits));
         for (node, exit) in exits {
@@ -109,10 +117,10 @@ impl<'a> Director<'a> {
         }
         self.replace_rotten();
         let now = self.simulation.now();
-        let due: Vec<NodeId> =
-            self.starts.iter().filter(|&(_, at)| *at <= now).map(|(&node, _)| node).collect();
-        for node in due {
-            self.starts.remove(&node);
+        for node in take_due(&mut self.outages, now) {
+            self.stop(node, true, "soon after it started");
+        }
+        for node in take_due(&mut self.starts, now) {
             let env = self.simulation.restart(node);
             env.spawn("member", node::run(env.clone(), self.shared.clone())).detach();
         }
@@ -136,7 +144,8 @@ impl<'a> Director<'a> {
                 self.simulation.reset_connections(node, other);
             }
             Kind::Jump => {
-                let by = self.rng.random_range(-20_000..20_000);
+                let most = if self.rng.random_bool(0.2) { 4_000_000 } else { 20_000 };
+                let by = self.rng.random_range(-most..most);
                 self.simulation.jump_clock(node, by);
             }
             Kind::Drift => {
@@ -238,6 +247,7 @@ impl<'a> Director<'a> {
         *lock(&self.shared.healed) = true;
         self.links.heal(self.simulation);
         self.fuses.clear();
+        self.outages.clear();
         for &node in &self.nodes.clone() {
             self.simulation.reset_clock(node);
             self.simulation.drift_clock(node, 0);
@@ -343,4 +353,13 @@ impl<'a> Director<'a> {
         }
         Ok(())
     }
+}
+
+/// Takes out whose time has come.
+fn take_due(times: &mut BTreeMap<NodeId, Duration>, now: Duration) -> Vec<NodeId> {
+    let due: Vec<NodeId> = times.iter().filter(|&(_, at)| *at <= now).map(|(&node, _)| node).collect();
+    due.iter().for_each(|node| {
+        times.remove(node);
+    });
+    due
 }

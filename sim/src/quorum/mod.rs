@@ -20,6 +20,7 @@ pub use campaign::{Campaign, Summary};
 pub use plan::Plan;
 
 use crate::checkers::members::Members;
+use crate::checkers::rules::check;
 use crate::checkers::{s1::OneLeader, s2::OneVote, s3::OneLog, s4::Majority};
 use crate::executor::{Failure, NodeId, Simulation, Violation};
 use director::Director;
@@ -72,8 +73,19 @@ impl Checks {
         self.s2.hear_of(node, event)?;
         self.s3.hear_of(node, event)?;
         self.s4.hear_of(node, event)?;
+        self.opened_whole(node, event)?;
         self.members.take(node, event);
         Ok(())
+    }
+
+    /// A member comes back with all that it had on its disk, or says that it lost some.
+    fn opened_whole(&self, node: NodeId, event: &Event) -> Result<(), Violation> {
+        let Event::QuorumTruncated { from } = *event else { return Ok(()) };
+        let synced =
+            self.members.member(node).filter(|member| member.opening).map_or(0, |member| member.synced);
+        check(from >= synced, "S10", || {
+            format!("node {} opens its log with entries up to {from}, and had synced up to {synced}", node.0)
+        })
     }
 
     pub(crate) fn stopped(&mut self, node: NodeId) {
