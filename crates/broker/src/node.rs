@@ -284,6 +284,7 @@ impl<E: Env> Node<E> {
             "Times that a connection was not read from because that memory was used up.",
             budget.waits(),
         );
+        self.shared.groups.render(&routing, &mut out);
         out
     }
 
