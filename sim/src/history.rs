@@ -4,9 +4,28 @@
 //! gave. Times are true simulated time. A topic's name is never used twice in a run, so a name stands for one topic.
 
 use bytes::Bytes;
+use highwater_records::Header;
 use highwater_types::{Instant, LogId, Offset, PartitionIndex, Timestamp, TopicId};
 pub use highwater_wire::Str;
 use std::collections::BTreeMap;
+
+/// What the value of a record begins with that has none and deletes its key. It stands in the record's header.
+const TOMBSTONE: &[u8] = b"tombstone/";
+
+/// A value that no other record has, for one that deletes its key.
+pub fn tombstone(value: &Bytes) -> Bytes {
+    [TOMBSTONE, value].concat().into()
+}
+
+/// What a history says of a record's value: of one without, what its first header says.
+pub fn value_of(value: Option<Bytes>, headers: &[Header]) -> Option<Bytes> {
+    value.or_else(|| headers.first().and_then(|header| header.value.clone()))
+}
+
+/// Whether a record with this value deletes its key.
+pub fn is_tombstone(value: &[u8]) -> bool {
+    value.starts_with(TOMBSTONE)
+}
 
 /// What clients did and saw, in the order in which operations began.
 #[derive(Debug, Default)]

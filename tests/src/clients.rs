@@ -28,6 +28,8 @@ pub struct Profile {
     pub consumes: bool,
     /// The protocols in which it reads as a member of a group.
     pub groups: &'static [&'static str],
+    /// Whether it is tried as a member of groups alone.
+    pub only_groups: bool,
     /// Whether it makes and removes topics, and deletes records.
     pub administers: bool,
     /// Whether it asks for the offset of the highest timestamp.
@@ -68,20 +70,24 @@ const FULL: Profile = Profile {
     timestamps: true,
     consumes: true,
     groups: &["classic"],
+    only_groups: false,
     administers: true,
     max_timestamp: true,
     no_offset: NoOffset::None,
 };
 
-/// The classic protocol, and the one of KIP-848.
-const BOTH_PROTOCOLS: &[&str] = &["classic", "consumer"];
+/// The classic protocol with all partitions given up at each rebalance, the same with those alone that move, and the
+/// protocol of KIP-848.
+const ALL_PROTOCOLS: &[&str] = &["classic", "cooperative", "consumer"];
 
 /// Every client, in the order in which they are tried.
 pub const PROFILES: &[Profile] = &[
-    Profile { name: "confluent-kafka", groups: BOTH_PROTOCOLS, ..FULL },
+    Profile { name: "confluent-kafka", groups: ALL_PROTOCOLS, ..FULL },
     Profile { name: "kafka-python", headers: Headers::NoNulls, ..FULL },
-    Profile { name: "java", groups: BOTH_PROTOCOLS, ..FULL },
-    Profile { name: "franz-go", no_offset: NoOffset::End, ..FULL },
+    Profile { name: "java", groups: ALL_PROTOCOLS, ..FULL },
+    Profile { name: "franz-go", groups: ALL_PROTOCOLS, no_offset: NoOffset::End, ..FULL },
+    Profile { name: "aiokafka", only_groups: true, ..FULL },
+    Profile { name: "sarama", only_groups: true, ..FULL },
     Profile {
         name: "kafkajs",
         codecs: &["none", "gzip", "snappy"],

@@ -16,9 +16,10 @@ const INSTALLED: &str = ".installed";
 /// The folder of a client's sources, and of its installation.
 fn folder(client: &str) -> Result<&'static str> {
     Ok(match client {
-        "confluent-kafka" | "kafka-python" => "python",
+        "confluent-kafka" | "kafka-python" | "aiokafka" => "python",
         "java" => "java",
         "franz-go" => "go",
+        "sarama" => "sarama",
         "kafkajs" => "node",
         other => bail!("{other} has no program"),
     })
@@ -43,7 +44,7 @@ pub fn install(client: &str, cache: &Path) -> Result<()> {
     match folder {
         "python" => python(&from, &to)?,
         "java" => java(&from, &to)?,
-        "go" => go(&from, &to)?,
+        "go" | "sarama" => go(&from, &to)?,
         _ => node(&from, &to)?,
     }
     fs::write(to.join(INSTALLED), sources)?;
@@ -56,9 +57,12 @@ pub fn command(client: &str, cache: &Path, bootstrap: &str) -> Result<Command> {
     let from = package_dir().join("clients").join(folder);
     let at = cache.join(folder);
     let mut command = match client {
-        "confluent-kafka" | "kafka-python" => {
-            let program =
-                if client == "kafka-python" { "kafka_python_program.py" } else { "confluent_program.py" };
+        "confluent-kafka" | "kafka-python" | "aiokafka" => {
+            let program = match client {
+                "kafka-python" => "kafka_python_program.py",
+                "aiokafka" => "aiokafka_program.py",
+                _ => "confluent_program.py",
+            };
             let mut python = Command::new(at.join("venv/bin/python"));
             python.arg("-B").arg(from.join(program));
             python
@@ -74,7 +78,7 @@ pub fn command(client: &str, cache: &Path, bootstrap: &str) -> Result<Command> {
             java.args(["-cp", &path, "highwater.Main"]);
             java
         }
-        "franz-go" => Command::new(at.join("program")),
+        "franz-go" | "sarama" => Command::new(at.join("program")),
         _ => {
             let mut node = Command::new("node");
             node.arg("--no-warnings").arg(at.join("main.js"));

@@ -105,6 +105,9 @@ impl<'a> Trial<'a> {
 
     fn all(&mut self) -> Result<()> {
         println!("{}: {}", self.profile.name, self.client.version()?);
+        if self.profile.only_groups {
+            return self.share_in_groups();
+        }
         let sent = self.produce_and_read()?;
         self.list_offsets(&sent)?;
         if self.profile.administers {
@@ -112,10 +115,12 @@ impl<'a> Trial<'a> {
             self.delete_topic()?;
         }
         self.produce_over_cuts()?;
-        for protocol in self.profile.groups {
-            self.share_as_a_group(protocol)?;
-        }
+        self.share_in_groups()?;
         self.restart(&sent)
+    }
+
+    fn share_in_groups(&mut self) -> Result<()> {
+        self.profile.groups.iter().try_for_each(|protocol| self.share_as_a_group(protocol))
     }
 
     fn step(&self, what: &str, started: Instant) {

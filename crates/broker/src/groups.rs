@@ -4,6 +4,7 @@
 //! partition's log, and the requests that wait. A shard is of one epoch of the leader. It begins with reading the log
 //! (`load.rs`), and ends when the epoch does: whoever leads then reads what this one wrote.
 
+mod lag;
 mod load;
 mod serve;
 mod shard;

@@ -1,4 +1,4 @@
-//! What a node does without being asked: retention.
+//! What a node does without being asked: retention and compaction.
 
 use crate::state::Shared;
 use highwater_env::{Env, Task};
@@ -7,6 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+/// The shortest rest between two looks at which logs are due.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Applies retention again and again, until the node stops. A pass that has begun is finished.
 pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
@@ -25,6 +28,33 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
                     failures = cleaned.failures,
                     "retention removed old segments"
                 );
+            }
+        }
+    })
+}
+
+/// Compacts logs again and again, until the node stops.
+pub(crate) fn start_cleaner<E: Env>(shared: &Arc<Shared<E>>) -> Task {
+    let shared = Arc::clone(shared);
+    let env = shared.env.clone();
+    let pause = Duration::from_millis(shared.settings.log_cleaner_backoff_ms.unsigned_abs()).max(LEAST_PAUSE);
+    let memory = usize::try_from(shared.settings.log_cleaner_dedupe_buffer_size).unwrap_or(usize::MAX);
+    env.spawn("log-cleaner", async move {
+        while rests(&shared, pause).await {
+            loop {
+                let routing = shared.directory.load();
+                let bound = |log| Some(routing.partition(log)?.high_watermark());
+                // A log whose partition is not known yet has no bound that could be trusted.
+                let bound = |log| Some(bound(log).unwrap_or_default());
+                let done = shared.store.compact(bound, memory, || shared.stop.is_raised()).await;
+                for pass in &done {
+                    let (log, up_to, before, saved) =
+                        (pass.log, pass.up_to, pass.before_bytes, pass.saved_bytes);
+                    tracing::info!(%log, %up_to, before, saved, "compacted a log");
+                }
+                if done.is_empty() || shared.stop.is_raised() {
+                    break;
+                }
             }
         }
     })

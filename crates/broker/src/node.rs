@@ -197,7 +197,8 @@ impl<E: Env> Node<E> {
             let served = Arc::clone(&shared);
             (address, internal::start(&env, bound, served, stop))
         });
-        let background = vec![maintenance::start(&shared), scrub::start(&shared)];
+        let background =
+            vec![maintenance::start(&shared), maintenance::start_cleaner(&shared), scrub::start(&shared)];
         let replication = shared.directory.replication();
         replication.proposals().set_controller(Arc::new(shared.cluster.in_sync_controller()));
         replication.start(&shared);
@@ -284,6 +285,7 @@ impl<E: Env> Node<E> {
             "Times that a connection was not read from because that memory was used up.",
             budget.waits(),
         );
+        self.shared.groups.render(&routing, &mut out);
         out
     }
 

@@ -161,6 +161,8 @@ pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
         unclean_leader_election: config.unclean_leader_election_enable,
         delete_retention_ms: millis(config.delete_retention_ms),
         min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: millis(config.min_compaction_lag_ms),
+        max_compaction_lag_ms: millis(config.max_compaction_lag_ms),
         file_delete_delay_ms: millis(config.file_delete_delay_ms),
         preallocate: config.preallocate,
     }

@@ -1,7 +1,10 @@
 //! Administration: topics, partitions, configurations, records.
 
 mod cluster;
+mod group_view;
 mod groups;
+
+pub use group_view::{GroupMember, GroupView};
 
 use crate::{Client, ClientError, FoundOffset, Isolation, TopicMetadata};
 use highwater_env::Env;

@@ -18,7 +18,7 @@ mod producer;
 #[cfg(test)]
 mod testing;
 
-pub use admin::{Admin, ConfigChange, NewTopic, Resource};
+pub use admin::{Admin, ConfigChange, GroupMember, GroupView, NewTopic, Resource};
 pub use client::{Client, Leader};
 pub use config::ClientConfig;
 pub use consumer::{ConsumedRecord, Consumer, ConsumerConfig, OffsetReset, StartAt};

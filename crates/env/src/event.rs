@@ -63,6 +63,13 @@ pub enum Event {
         /// Which log.
         log: LogId,
     },
+    /// A node begins to compact its copy of a log: below `up_to`, records may go that others of the same key follow.
+    Compacting {
+        /// The log.
+        log: LogId,
+        /// Nothing from here on is touched.
+        up_to: Offset,
+    },
     /// A log dropped all that it had, its epochs included, and goes on elsewhere. [`Event::Truncating`] came before.
     Restarted {
         /// Which log.

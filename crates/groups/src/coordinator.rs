@@ -7,7 +7,7 @@ use crate::offsets::Commit;
 use crate::timers::Timer;
 use crate::topics::Topics;
 use crate::{Action, Answer, Client, CommittedOffset, GroupSettings, Note, Now, Record, Token, WriteId};
-use highwater_types::{Instant, PartitionIndex};
+use highwater_types::{Instant, Offset, PartitionIndex};
 use highwater_wire::messages::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, MemberIdentity, SyncGroupRequest,
     SyncGroupResponse,
@@ -299,6 +299,13 @@ impl Coordinator {
         for group in self.groups.values_mut() {
             group.forget_topics(&mut self.desk, is_gone);
         }
+    }
+
+    /// How far each group has read, group by group.
+    pub fn all_offsets(&self) -> impl Iterator<Item = (&Str, &Str, PartitionIndex, Offset)> {
+        self.groups.iter().flat_map(|(id, group)| {
+            group.offsets.iter().map(move |(topic, partition, at)| (id, topic, partition, at.offset))
+        })
     }
 
     /// How many groups there are.

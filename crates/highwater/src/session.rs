@@ -6,6 +6,7 @@ use highwater_env_tokio::TokioEnv;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// One worker is enough for a command.
 const WORKERS: NonZeroUsize = NonZeroUsize::MIN;
@@ -27,6 +28,28 @@ pub fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
         let client = Client::connect(env, config).await?;
         command(client).await
     })?
+}
+
+/// Whether a command that goes on by itself is asked to end: by Ctrl-C, or by whoever started it.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// Waits for it from now on.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Comes back when it is asked to end.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// What is known of a topic. A topic that is not there is an error at once: whoever mistyped its name need not wait for

@@ -92,7 +92,9 @@ impl<F: Clone> Appender<F> {
 
     fn aged(&self, now: Timestamp) -> bool {
         let age = u64::try_from(now.0.saturating_sub(self.created.0)).unwrap_or(0);
-        age >= self.config.segment_ms
+        // What is in the active segment is not compacted.
+        let lag = if self.config.cleanup.compact { self.config.max_compaction_lag_ms } else { u64::MAX };
+        age >= self.config.segment_ms.min(lag)
     }
 }
 

@@ -41,6 +41,10 @@ pub struct LogConfig {
     pub delete_retention_ms: u64,
     /// `min.cleanable.dirty.ratio`: when a log is compacted.
     pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: for how long a record is safe from compaction.
+    pub min_compaction_lag_ms: u64,
+    /// `max.compaction.lag.ms`: how old a record may get before it is compacted, whatever else is not compacted.
+    pub max_compaction_lag_ms: u64,
     /// `file.delete.delay.ms`: how long a removed segment's file stays, for those who still read it.
     pub file_delete_delay_ms: u64,
     /// `preallocate`: whether room for a whole segment is reserved when it is made.
@@ -75,6 +79,8 @@ impl Default for LogConfig {
             unclean_leader_election: false,
             delete_retention_ms: 24 * 3_600_000,
             min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX as u64,
             file_delete_delay_ms: 60_000,
             preallocate: false,
         }

@@ -52,6 +52,8 @@ pub(crate) struct LogInner<E: Env> {
     pub mark: Mutex<Mark>,
     /// The proven offset that any marks on disk say at least, those before the latest included.
     pub marked: AtomicI64,
+    /// Up to here the log is compacted.
+    pub cleaned: AtomicI64,
     pub synced_wake: Notify,
 }
 
@@ -91,7 +93,7 @@ impl<E: Env> Log<E> {
         config: LogConfig,
         recovered: Recovered<FileOf<E>>,
     ) -> Self {
-        let Recovered { view, producers, start, mark, .. } = recovered;
+        let Recovered { view, producers, start, mark, cleaned, .. } = recovered;
         let config = Arc::new(config);
         let end = view.active.index.summary().end;
         Self(Arc::new(LogInner {
@@ -112,6 +114,7 @@ impl<E: Env> Log<E> {
             view: Mutex::new(view),
             mark: Mutex::new(mark),
             marked: AtomicI64::new(0),
+            cleaned: AtomicI64::new(cleaned.0),
             synced_wake: Notify::new(),
         }))
     }

@@ -5,7 +5,7 @@ use crate::frame::FrameKind;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_records::BatchHeader;
 use highwater_types::{HashMap, Offset, ProducerEpoch, ProducerId, Timestamp, mutant};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How many batches are remembered per producer: what a producer may have in flight.
 const BATCHES: usize = 5;
@@ -133,6 +133,11 @@ impl Producers {
                 known.batches.pop_front();
             }
         }
+    }
+
+    /// Where the batches begin that tell what is known.
+    pub(crate) fn batch_starts(&self) -> BTreeSet<Offset> {
+        self.0.values().flat_map(|producer| &producer.batches).map(|batch| batch.base).collect()
     }
 
     /// Forgets producers that were last heard of before `horizon`.

@@ -295,7 +295,11 @@ impl<E: Env> Log<E> {
     }
 
     /// Reads a sealed segment through: notes what is damaged, and makes the index anew.
-    async fn rescan_sealed(&self, sealed: &Arc<Sealed>, file: &FileOf<E>) -> io::Result<Arc<Index>> {
+    pub(crate) async fn rescan_sealed(
+        &self,
+        sealed: &Arc<Sealed>,
+        file: &FileOf<E>,
+    ) -> io::Result<Arc<Index>> {
         let summary = &sealed.summary;
         let interval = self.config().index_interval_bytes;
         let (epochs, generation) = {

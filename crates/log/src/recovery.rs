@@ -6,6 +6,7 @@
 //! hold lost pages for clean ones, so that another sync of the same file proves nothing.
 
 use crate::checkpoint::Mark;
+use crate::compact::load_cleaned;
 use crate::core::{Core, FileOf};
 use crate::epochs::Epochs;
 use crate::files::{LogFile, SEGMENT_HEADER_BYTES, SegmentHeader, index_name, producers_name, segment_name};
@@ -47,6 +48,8 @@ pub(crate) struct Recovered<F> {
     pub producers: Producers,
     pub start: Offset,
     pub mark: Mark,
+    /// Up to here the log is compacted.
+    pub cleaned: Offset,
     pub report: RecoveryReport,
 }
 
@@ -82,10 +85,11 @@ pub(crate) async fn recover<E: Env>(
     hint: OpenHint,
 ) -> io::Result<Recovered<FileOf<E>>> {
     let mut recovery = Recovery::start(core, id, hint).await?;
-    let recovered = match recovery.open_clean().await? {
+    let mut recovered = match recovery.open_clean().await? {
         Some(recovered) => recovered,
         None => recovery.open().await?,
     };
+    recovered.cleaned = load_cleaned(core.env.disk(), &recovery.dir).await?;
     for range in &recovered.report.damaged {
         core.env.observe(&Event::Damaged { log: id, from: range.start, to: range.end });
     }
@@ -338,7 +342,7 @@ impl<'a, E: Env> Recovery<'a, E> {
         let start = self.mark.start.min(summary.end);
         self.report.start = start;
         let mark = Mark { proven: summary.end, segment: summary.base, position: summary.size, start };
-        Recovered { view, producers, start, mark, report: self.report.clone() }
+        Recovered { view, producers, start, mark, cleaned: Offset::ZERO, report: self.report.clone() }
     }
 }
 

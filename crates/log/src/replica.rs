@@ -8,12 +8,13 @@ use crate::log::Log;
 use crate::report::Appended;
 use bytes::Bytes;
 use highwater_env::Env;
-use highwater_records::{BatchHeader, Batches};
+use highwater_records::{Batch, BatchHeader, Batches};
 use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
 
 impl<E: Env> Log<E> {
     /// Appends whole batches as another replica has them: offsets, leader epochs and timestamps stay as they are, and
-    /// sequences of producers are noted, not judged. No limit on the size of batches but a segment's own applies.
+    /// sequences of producers are noted, not judged. No limit on the size of batches but a segment's own applies. Of a
+    /// batch without records that stands for offsets before the log's end as well, those behind it are taken.
     ///
     /// The first batch must begin where the log ends, each other one where the one before it ends, and epochs must
     /// not fall; otherwise, or if any checksum is wrong, nothing is written. [`AppendError::NotNext`] with a smaller
@@ -29,6 +30,7 @@ impl<E: Env> Log<E> {
         self.ensure_open()?;
         self.mend(appender).await?;
         let base = self.end_offset();
+        let (checked, batches) = continued(checked, batches, base);
         if !mutant!("replica-unchecked") {
             follow(&checked, base, self.latest_epoch())?;
         }
@@ -55,6 +57,27 @@ impl<E: Env> Log<E> {
         }
         let end_offset = self.end_offset();
         Ok(Appended { base_offset: base, end_offset, duplicate: false, append_time: None })
+    }
+}
+
+/// What is behind `end`, if the first batch stands for offsets without records before and behind it. Compaction of
+/// another replica may have joined what were several batches here.
+fn continued(
+    mut headers: Vec<(BatchHeader, u32)>,
+    batches: Bytes,
+    end: Offset,
+) -> (Vec<(BatchHeader, u32)>, Bytes) {
+    match headers.first_mut() {
+        Some((header, size))
+            if header.is_placeholder()
+                && (header.base_offset.next()..header.next_offset()).contains(&end) =>
+        {
+            let rest = Batch::placeholder(end..header.next_offset(), header.leader_epoch);
+            let bytes = [rest.bytes(), &batches[*size as usize..]].concat();
+            (*header, *size) = (*rest.header(), rest.bytes().len() as u32);
+            (headers, bytes.into())
+        }
+        _ => (headers, batches),
     }
 }
 

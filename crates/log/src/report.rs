@@ -17,6 +17,21 @@ pub struct Appended {
     pub append_time: Option<Timestamp>,
 }
 
+/// What one pass of compaction over a log did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// The log.
+    pub log: LogId,
+    /// Up to here it was compacted before.
+    pub from: Offset,
+    /// Up to here it is now.
+    pub up_to: Offset,
+    /// How many bytes the segments had that it looked at.
+    pub before_bytes: u64,
+    /// How many of them are gone.
+    pub saved_bytes: u64,
+}
+
 /// Whole batches from one segment.
 #[derive(Clone, Debug)]
 pub enum ReadSlice<F> {

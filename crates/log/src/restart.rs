@@ -6,6 +6,7 @@
 
 use crate::append::Appender;
 use crate::checkpoint::{Mark, create, replace, write_synced};
+use crate::compact::CLEANED;
 use crate::core::{Core, FileOf, lock};
 use crate::epochs::{Epochs, LEADER_EPOCHS};
 use crate::error::LogError;
@@ -21,6 +22,7 @@ use highwater_env::{Disk, Env, Event, File};
 use highwater_types::{LogId, Offset};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 const RESTART: &str = "restart";
 const KIND: FrameKind = FrameKind { magic: b"HWRESTRT", version: 1, limit_bytes: 4096 };
@@ -85,6 +87,7 @@ impl<E: Env> Log<E> {
         (appender.roll_begun, appender.tail_uncertain) = (false, false);
         appender.producers = Producers::default();
         wipe(core.env.disk(), &self.0.dir, start).await?;
+        self.0.cleaned.store(0, Ordering::Release);
         *lock(&self.0.mark) = Mark::restarted(start);
         core.write_marks().await?;
         self.finish_restart().await?;
@@ -155,6 +158,7 @@ async fn wipe<D: Disk>(disk: &D, dir: &Path, kept: Offset) -> io::Result<()> {
             LogFile::Segment(_) | LogFile::Index(_) | LogFile::Producers(_) => {
                 disk.remove_file(&dir.join(&entry.name)).await?;
             }
+            LogFile::Other if entry.name == CLEANED => disk.remove_file(&dir.join(CLEANED)).await?,
             LogFile::Leftover | LogFile::Other => {}
         }
     }

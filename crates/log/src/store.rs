@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::marks::run_checkpoints;
 use crate::options::{Durability, StoreOptions};
 use crate::recovery::{OpenHint, recover};
-use crate::report::{CleanUp, MarksFound, RecoveryReport};
+use crate::report::{CleanUp, Compaction, MarksFound, RecoveryReport};
 use highwater_env::{Disk, Env, Event, Purpose, Space, Task, sleep};
 use highwater_types::{ClusterId, DiskId, LogId, Offset, Uuid};
 use rand::RngExt as _;
@@ -164,6 +164,18 @@ impl<E: Env> Store<E> {
     /// removed; None stands for the log's synced end.
     pub async fn clean_up(&self, bound: impl Fn(LogId) -> Option<Offset> + Send) -> CleanUp {
         self.0.core.clean_up(bound).await
+    }
+
+    /// One pass of compaction over the logs that are due, the dirtiest first. `bound` gives the high watermark of a
+    /// log, from which on nothing is touched; None stands for the log's synced end. The keys that are kept in memory at
+    /// once take `map_bytes` at most. Ends early, between two pieces of work, when `stops` says so.
+    pub async fn compact(
+        &self,
+        bound: impl Fn(LogId) -> Option<Offset> + Send + Sync,
+        map_bytes: usize,
+        stops: impl Fn() -> bool + Send + Sync,
+    ) -> Vec<Compaction> {
+        self.0.core.compact(bound, map_bytes, stops).await
     }
 
     /// How much room the disk has.

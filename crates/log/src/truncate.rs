@@ -37,6 +37,7 @@ impl<E: Env> Log<E> {
         let _files = self.0.files_turn.lock().await;
         self.0.core.env.observe(&Event::Truncating { log: self.0.id, end: to });
         self.lower_mark(to).await?;
+        self.lower_cleaned(to).await?;
         let result = self.cut(&mut appender, to).await;
         result.map_err(|error| {
             self.poison("truncate", &error);

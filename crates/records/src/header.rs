@@ -142,6 +142,11 @@ impl BatchHeader {
         self.producer_id.is_some()
     }
 
+    /// Whether the batch has no records and says nothing of a producer: it stands for offsets that compaction emptied.
+    pub fn is_placeholder(&self) -> bool {
+        self.record_count == 0 && !self.has_producer() && !self.attributes.is_control()
+    }
+
     pub(crate) fn check_ranges(&self) -> Result<(), BatchError> {
         let invalid = |field, value| Err(BatchError::InvalidHeader { field, value });
         if self.base_offset.0 < 0 {
@@ -220,6 +225,12 @@ impl Attributes {
     #[must_use]
     pub fn with_log_append_time(self) -> Self {
         Self(self.0 | Self::LOG_APPEND_TIME)
+    }
+
+    /// These flags with the one that makes the base timestamp a horizon.
+    #[must_use]
+    pub fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
     }
 
     /// These flags with the transactional one.

@@ -2,8 +2,8 @@
 //!
 //! Here live the checked view of a batch ([`Batch`]), the rules for what a client may send ([`validate_produced`]),
 //! the patching of a batch for its place in a log ([`Batch::assigned`]), the decoding of its records ([`Records`]),
-//! the making of new batches ([`BatchBuilder`]), checksums and compression. Files and sockets do not: everything is
-//! bytes in, bytes out.
+//! the making of new batches ([`BatchBuilder`]), what compaction leaves of one ([`Batch::compacted`]), checksums and
+//! compression. Files and sockets do not: everything is bytes in, bytes out.
 //!
 //! Architecture invariant: bytes from outside never panic here, and no size they declare is believed before memory
 //! is taken for it.
@@ -16,6 +16,7 @@ mod batches;
 mod builder;
 mod checksum;
 mod codec;
+mod compacted;
 mod compression;
 mod error;
 mod header;
@@ -35,6 +36,7 @@ pub use batches::Batches;
 pub use builder::BatchBuilder;
 pub use checksum::{Crc32c, crc32c};
 pub use codec::Codec;
+pub use compacted::{Compacted, KeyedRecord};
 pub use compression::{compress, decompress};
 pub use error::BatchError;
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX, MAGIC, TimestampType};

@@ -75,6 +75,11 @@ impl Walk {
         }
     }
 
+    /// Where the records taken so far end.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     /// The next record of `data`, which must be the same at each call.
     pub(crate) fn next<'a>(&mut self, data: &'a [u8]) -> Option<Result<RawRecord<'a>, BatchError>> {
         if self.done {

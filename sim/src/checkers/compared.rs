@@ -23,6 +23,7 @@ impl Compared {
         let committed = ghost.committed(log)?;
         let from = self.0.entry((node, log)).or_default();
         let to = to.min(committed.end);
+        *from = ghost.compacted(log).max(*from);
         if to <= *from {
             return None;
         }

@@ -24,6 +24,8 @@ pub struct Ghost {
     wall_ahead_ms: BTreeMap<NodeId, i64>,
     machines: BTreeMap<NodeId, Machine>,
     committed: BTreeMap<LogId, Committed>,
+    /// Below this, some copy of a log may have been compacted.
+    compacted: BTreeMap<LogId, Offset>,
     controlled: Controlled,
     quorum: Quorum,
     terms: Terms,
@@ -89,6 +91,11 @@ impl Ghost {
     /// What is committed of a log.
     pub fn committed(&self, log: LogId) -> Option<&Committed> {
         self.committed.get(&log)
+    }
+
+    /// Below this, any copy of a log may have been compacted, by its node or by whom it was fetched from.
+    pub fn compacted(&self, log: LogId) -> Offset {
+        self.compacted.get(&log).copied().unwrap_or_default()
     }
 
     /// How many in-sync replicas a success takes for a log.
@@ -216,6 +223,10 @@ impl Ghost {
                 self.tell_replica(node, now, *log, event);
                 let copy = self.replicas.get(&(node, *log));
                 copy.into_iter().for_each(|copy| self.committed.entry(*log).or_default().advance(*end, copy));
+            }
+            Event::Compacting { log, up_to } => {
+                let known = self.compacted.entry(*log).or_default();
+                *known = (*known).max(*up_to);
             }
             Event::Recovered { log, .. } => {
                 self.tell_replica(node, now, *log, event);

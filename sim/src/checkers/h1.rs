@@ -6,10 +6,11 @@
 //! and "unseen" of the Jepsen Kafka workload.
 
 use super::index::{Place, shown};
+use super::keyed::Keyed;
 use super::licence::{Licence, Licences, loss_reported};
 use super::{Checker, End, PartitionState, clock, durable};
 use crate::executor::Violation;
-use crate::history::FinalPartition;
+use crate::history::{FinalPartition, is_tombstone};
 use highwater_types::{LogId, Offset, Timestamp};
 
 /// See the module.
@@ -22,21 +23,24 @@ struct Promise<'a> {
     /// None where the broker had the record and no longer knew where.
     offset: Option<Offset>,
     timestamp: Timestamp,
+    key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
 }
 
 impl Checker for NothingLost {
     fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
         let licences = Licences::new(end);
+        let keyed = Keyed::new(end);
         for sent in &end.index.sends {
             let Some((partition, offset, timestamp)) = sent.promised() else { continue };
             let promise = Promise {
                 place: (sent.topic, partition),
                 offset: Some(offset).filter(|offset| offset.0 >= 0),
                 timestamp,
+                key: sent.key.as_deref(),
                 value: Some(sent.value),
             };
-            keep(end, &licences, &promise).map_err(|found| {
+            keep(end, (&licences, &keyed), &promise).map_err(|found| {
                 let at = sent.ended.map(clock).unwrap_or_default();
                 let holds = match promise.offset {
                     Some(offset) => format!("offset {offset} holds"),
@@ -56,9 +60,10 @@ impl Checker for NothingLost {
                 place: (read.topic, read.partition),
                 offset: Some(read.offset),
                 timestamp: read.timestamp,
+                key: read.key.as_deref(),
                 value: read.value.as_deref(),
             };
-            keep(end, &licences, &promise).map_err(|found| {
+            keep(end, (&licences, &keyed), &promise).map_err(|found| {
                 let text = format!(
                     "client {} read {} at {} from {}-{} offset {}; {found}",
                     read.client,
@@ -91,7 +96,8 @@ fn on_every_replica(end: &End<'_>, log: LogId, state: &PartitionState) -> Result
         let start = end.ghost.replica(node, log).map(|copy| copy.start).unwrap_or_default();
         let lost = committed
             .batches()
-            .find(|(base, batch)| *base >= start && !found.contains(&(*base, batch.checksum)));
+            .filter(|(base, _)| *base >= start && *base >= end.ghost.compacted(log))
+            .find(|(base, batch)| !found.contains(&(*base, batch.checksum)));
         if let Some((base, batch)) = lost {
             let text = format!(
                 "replica {replica} of {} does not hold offsets {base} to {} in its files, which are committed; its log \
@@ -106,7 +112,11 @@ fn on_every_replica(end: &End<'_>, log: LogId, state: &PartitionState) -> Result
 }
 
 /// What is wrong with a promise in the final read.
-fn keep(end: &End<'_>, licences: &Licences<'_>, promise: &Promise<'_>) -> Result<(), String> {
+fn keep(
+    end: &End<'_>,
+    (licences, keyed): (&Licences<'_>, &Keyed<'_>),
+    promise: &Promise<'_>,
+) -> Result<(), String> {
     let (topic, index) = promise.place;
     if licences.topic_deleted(topic) {
         return Ok(());
@@ -121,7 +131,8 @@ fn keep(end: &End<'_>, licences: &Licences<'_>, promise: &Promise<'_>) -> Result
     let Some(offset) = promise.offset else {
         let there = partition.records.iter().any(|record| record.value.as_deref() == promise.value);
         // It may stand where records were removed since.
-        return if there || partition.start > Offset::ZERO || !end.is_strict() {
+        let compacted = end.ghost.compacted(partition.log) > Offset::ZERO;
+        return if there || compacted || partition.start > Offset::ZERO || !end.is_strict() {
             Ok(())
         } else {
             Err(format!("the final read has it nowhere; {}", reach(partition)))
@@ -143,6 +154,13 @@ fn keep(end: &End<'_>, licences: &Licences<'_>, promise: &Promise<'_>) -> Result
     }
     if !end.is_strict() && (loss_reported(end.ghost, partition.log, offset) || end.ghost.has_misplaced()) {
         return Ok(());
+    }
+    if offset < end.ghost.compacted(partition.log) && licences.compacts(topic) {
+        // A tombstone that went too early is the concern of H8.
+        return match promise.value.is_some_and(is_tombstone) {
+            true => Ok(()),
+            false => keyed.replaced(promise.place, promise.key, offset),
+        };
     }
     Err(format!("the final read has offset {offset} = nothing, {}", reach(partition)))
 }

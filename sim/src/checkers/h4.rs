@@ -4,10 +4,11 @@
 //! and "nonmonotonic poll" of the Jepsen Kafka workload.
 
 use super::index::{Got, Place, Sent, shown};
+use super::keyed::Keyed;
 use super::licence::{loss_reported, removed_by};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
-use crate::history::FinalPartition;
+use crate::history::{FinalPartition, FinalRecord};
 use highwater_types::{LogId, Offset};
 use std::collections::BTreeMap;
 
@@ -51,6 +52,7 @@ fn sends(end: &End<'_>) -> Result<(), Violation> {
 
 fn reads(end: &End<'_>) -> Result<(), Violation> {
     let mut newest: BTreeMap<(u32, u32, Place<'_>), &Got<'_>> = BTreeMap::new();
+    let keyed = Keyed::new(end);
     for read in &end.index.reads {
         let place = (read.topic, read.partition);
         let Some(before) = newest.insert((read.client, read.session, place), read) else { continue };
@@ -70,9 +72,13 @@ fn reads(end: &End<'_>) -> Result<(), Violation> {
             return Err(Violation::new("H4", format!("{}: it went back", told())));
         }
         let Some(partition) = end.state.partition(read.topic, read.partition) else { continue };
-        if let Some(skipped) = between(partition, before.offset.next(), read.offset).find(|&offset| {
-            !is_damaged(end, partition.log, offset) && !removed_by(end.ghost, partition.log, offset, read.at)
+        if let Some(skipped) = between(partition, before.offset.next(), read.offset).find(|record| {
+            let offset = record.offset;
+            !is_damaged(end, partition.log, offset)
+                && !removed_by(end.ghost, partition.log, offset, read.at)
+                && !keyed.may_be_gone(end, place, record)
         }) {
+            let skipped = skipped.offset;
             let text = format!("{}: it passed over offset {skipped}, which is still there", told());
             return Err(Violation::new("H4", text));
         }
@@ -80,10 +86,10 @@ fn reads(end: &End<'_>) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Offsets of the final read from one offset to another.
-fn between(partition: &FinalPartition, from: Offset, to: Offset) -> impl Iterator<Item = Offset> {
+/// Records of the final read from one offset to another.
+fn between(partition: &FinalPartition, from: Offset, to: Offset) -> impl Iterator<Item = &FinalRecord> {
     let first = partition.records.partition_point(|record| record.offset < from);
-    partition.records[first..].iter().map(|record| record.offset).take_while(move |&offset| offset < to)
+    partition.records[first..].iter().take_while(move |record| record.offset < to)
 }
 
 /// The fresh consumer of the final read finds every offset, once and in order. Compaction leaves gaps.

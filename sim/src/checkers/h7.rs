@@ -5,6 +5,7 @@
 //! too. Source: durability.md (H7); KAFKA-9235 (a coordinator that goes on), KAFKA-8069 (offsets that expire at once).
 
 use super::index::Place;
+use super::keyed::Keyed;
 use super::{Checker, End, clock};
 use crate::executor::Violation;
 use crate::history::{Entry, Op, Outcome};
@@ -133,6 +134,7 @@ fn nothing_is_passed_over(end: &End<'_>) -> Result<(), Violation> {
             _ => {}
         }
     }
+    let keyed = Keyed::new(end);
     for ((group, place), highest) in committed {
         let Some(members) = members.get(group) else { continue };
         let Some(partition) = end.state.partition(place.0, place.1) else { continue };
@@ -143,9 +145,10 @@ fn nothing_is_passed_over(end: &End<'_>) -> Result<(), Violation> {
             .filter(|read| (read.topic, read.partition) == place && members.contains(&read.client))
             .map(|read| read.offset)
             .collect();
-        let below =
-            partition.records.iter().map(|record| record.offset).take_while(|offset| *offset < highest);
-        if let Some(missed) = below.into_iter().find(|offset| !read.contains(offset)) {
+        let below = partition.records.iter().take_while(|record| record.offset < highest);
+        let mut missed = below.filter(|record| !read.contains(&record.offset));
+        if let Some(missed) = missed.find(|record| !keyed.may_be_gone(end, place, record)) {
+            let missed = missed.offset;
             let (topic, partition) = place;
             let text = format!(
                 "group {group} committed {highest} of {topic}-{partition}, and none of its members ever read {missed}"

@@ -1,13 +1,16 @@
-//! H8: nothing younger than its retention disappears, and lookups of offsets equal a linear scan of the final read.
+//! H8: nothing younger than its retention disappears, tombstones of compacted topics included, and lookups of offsets
+//! equal a linear scan of the final read.
 //!
 //! Source: durability.md (H8); RP 9820 (retention that trusts a clock that jumped), KAFKA-7283 (an index that was
-//! trusted after an unclean stop). The keyed view joins with compaction.
+//! trusted after an unclean stop), KAFKA-4529 (tombstones that go too early). That compaction keeps each key's last
+//! record is asked with H1.
 
 use super::index::{Place, shown};
+use super::keyed::Keyed;
 use super::licence::{Licence, Licences, loss_reported, removed_by};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
-use crate::history::{FinalPartition, Op, Outcome};
+use crate::history::{FinalPartition, Op, Outcome, is_tombstone};
 use highwater_types::{Offset, Timestamp};
 
 const LATEST: i64 = -1;
@@ -32,6 +35,7 @@ impl Checker for Retention {
             let record = (read.offset, read.timestamp, read.value.as_deref());
             kept(end, &licences, (read.topic, read.partition), record)?;
         }
+        tombstones(end, &licences)?;
         for ((topic, index), partition) in &end.state.partitions {
             lookups((topic, *index), partition, end)?;
         }
@@ -61,6 +65,34 @@ fn kept(
         shown(value)
     );
     Err(Violation::new("H8", text))
+}
+
+/// A tombstone that was acknowledged stays for its time, unless another record of its key follows.
+fn tombstones(end: &End<'_>, licences: &Licences<'_>) -> Result<(), Violation> {
+    let keyed = Keyed::new(end);
+    for sent in end.index.sends.iter().filter(|sent| is_tombstone(sent.value) && end.is_strict()) {
+        let (Some((index, offset, _)), Some(ended)) = (sent.promised(), sent.ended) else { continue };
+        let Some(partition) = end.state.partition(sent.topic, index) else { continue };
+        let place = (sent.topic, index);
+        let gone = offset >= partition.start && partition.at(offset).is_none();
+        if !gone || keyed.is_followed(place, sent.key.as_deref(), offset) {
+            continue;
+        }
+        let retention_ms = licences.tombstone_ms(sent.topic);
+        // It is kept from the moment on at which compaction finds it, which is later than this.
+        let age_ms = ((end.now.0 - ended.0) / 1_000_000) as i64;
+        let ahead_ms =
+            end.ghost.replicas().map(|(node, ..)| end.ghost.wall_ahead_ms(node)).max().unwrap_or(0);
+        if age_ms + age_ms / 500 + ahead_ms < retention_ms {
+            let text = format!(
+                "the tombstone at {}-{index} offset {offset} is gone {age_ms} ms after it was acknowledged, and \
+                 delete.retention.ms was never below {retention_ms}",
+                sent.topic
+            );
+            return Err(Violation::new("H8", text));
+        }
+    }
+    Ok(())
 }
 
 /// What the brokers found at the end is what a linear scan finds.

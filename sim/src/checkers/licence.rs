@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 const RECORD_OVERHEAD_BYTES: i64 = 160;
 /// How far clocks may run apart without a jump.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
+/// How long tombstones stay without any configuration: a day.
+const DEFAULT_TOMBSTONE_MS: &str = "86400000";
 /// Retention without any configuration: seven days.
 const DEFAULT_RETENTION_MS: &str = "604800000";
 
@@ -118,6 +120,18 @@ impl<'a> Licences<'a> {
     /// Whether somebody may have deleted the topic.
     pub fn topic_deleted(&self, topic: &str) -> bool {
         self.deleted_topics.contains_key(topic)
+    }
+
+    /// Whether the topic may ever have been compacted.
+    pub fn compacts(&self, topic: &str) -> bool {
+        let policies = self.values(topic, "cleanup.policy", "delete", self.end.now);
+        policies.iter().any(|policy| policy.contains("compact"))
+    }
+
+    /// How long tombstones stayed at least.
+    pub fn tombstone_ms(&self, topic: &str) -> i64 {
+        let values = self.values(topic, "delete.retention.ms", DEFAULT_TOMBSTONE_MS, self.end.now);
+        smallest(&values).unwrap_or(0)
     }
 
     /// Whether something allowed the record to go that had this offset and timestamp.

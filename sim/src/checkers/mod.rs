@@ -17,6 +17,7 @@ mod h7;
 mod h8;
 mod h9;
 mod index;
+mod keyed;
 #[cfg(test)]
 mod kit;
 mod l1;
@@ -97,6 +98,7 @@ impl Seen<'_> {
             | Event::Synced { log, .. }
             | Event::HighWatermark { log, .. }
             | Event::LogStart { log, .. }
+            | Event::Compacting { log, .. }
             | Event::Truncating { log, .. }
             | Event::Made { log, .. }
             | Event::Deleting { log }

@@ -1,12 +1,14 @@
 //! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended.
-//! Where a truncation was cut short it may end there as well.
+//! Where a truncation was cut short it may end there as well. Compaction leaves the last batch of each producer, empty
+//! or not: whoever learns of producers from the log alone knows them still.
 //!
 //! The fold of the log's durable files is made at every restart, and at some syncs. Source: durability.md (S10);
 //! KAFKA-10101 (a recovery point beyond what was synced). What recovery makes of indexes, epochs and producers is
 //! seen in what clients find (H5, H8).
 
 use super::rules::{self, check};
-use super::{Checker, Seen, clock, durable};
+use super::{Checker, End, Replica, Seen, clock, durable};
+use crate::disk::SimDisk;
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
 use highwater_types::{LogId, Offset};
@@ -94,6 +96,17 @@ impl Checker for Recovery {
         checked.map_err(|violation| seen.place(violation))
     }
 
+    fn finish(&mut self, end: &End<'_>) -> Result<(), Violation> {
+        let copies = end.ghost.replicas().filter(|(_, log, _)| end.ghost.compacted(*log) > Offset::ZERO);
+        copies.filter(|_| end.is_strict()).try_for_each(|(node, log, copy)| {
+            let deleted = end.ghost.deleted(log.topic).is_some();
+            match end.disks.get(&node).filter(|_| !deleted) {
+                Some(disk) => producers_left(end, disk, log, copy),
+                None => Ok(()),
+            }
+        })
+    }
+
     fn node_wiped(&mut self, node: NodeId) {
         self.ever_synced.retain(|(at, _), _| *at != node);
         self.deleting.retain(|(at, _)| *at != node);
@@ -115,6 +128,34 @@ fn producers_kept(seen: &Seen<'_>, log: LogId, start: Offset) -> Result<(), Viol
     })
 }
 
+/// The last batch of each producer stands in a compacted log's files, with or without records.
+fn producers_left(end: &End<'_>, disk: &SimDisk, log: LogId, copy: &Replica) -> Result<(), Violation> {
+    let Some(dir) = durable::log_dir(disk, log) else { return Ok(()) };
+    let mut last = BTreeMap::new();
+    for (&base, batch) in copy.batches.range(copy.start..) {
+        if let Some((id, epoch, sequence)) = batch.producer {
+            last.insert(id, (base, epoch, sequence));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for segment in durable::segments(disk, &dir) {
+        found.extend(durable::batches(disk, &dir, segment).map(|batch| {
+            let header = *batch.header();
+            (header.producer_id, (header.base_offset, header.producer_epoch, header.base_sequence))
+        }));
+    }
+    let compacted = end.ghost.compacted(log);
+    let lost = last.into_iter().find(|&(id, at)| at.0 < compacted && !found.contains(&(id, at)));
+    check(lost.is_none(), "S10", || {
+        let (id, (base, epoch, sequence)) = lost.unwrap_or_default();
+        format!(
+            "{}: compaction left nothing of the last batch of producer {id}, epoch {epoch}: sequence {sequence}, at \
+             offset {base}",
+            end.ghost.name(log)
+        )
+    })
+}
+
 /// Everything from `start` to `end` stands in the log's durable files as it was appended.
 fn fold(seen: &Seen<'_>, log: LogId, start: Offset, end: Offset) -> Result<(), Violation> {
     if !seen.is_honest() || seen.ghost.deleted(log.topic).is_some() {
@@ -130,8 +171,13 @@ fn fold(seen: &Seen<'_>, log: LogId, start: Offset, end: Offset) -> Result<(), V
         let batches = durable::batches(seen.disk, &dir, segment);
         found.extend(batches.map(|batch| (batch.header().base_offset, batch.header().crc)));
     }
+    let compacted = seen.ghost.compacted(log);
     for (&base, batch) in seen.replica().batches.range(..end) {
-        if batch.last < start || batch.last >= end || found.contains(&(base, batch.checksum)) {
+        if base < compacted
+            || batch.last < start
+            || batch.last >= end
+            || found.contains(&(base, batch.checksum))
+        {
             continue;
         }
         let text = format!(

@@ -85,8 +85,8 @@ impl Acknowledgements {
         if copy.deleting {
             return Ok(());
         }
-        // What its own retention removed it does not have to hold.
-        let from = base.max(copy.start);
+        // What its own retention removed, or compaction may have, it does not have to hold.
+        let from = base.max(copy.start).max(seen.ghost.compacted(log));
         if seen.ghost.terms().durable {
             let Some(disk) = seen.disks.get(&node) else { return Ok(()) };
             let scan = self.scans.entry((node, log)).or_default();
@@ -189,6 +189,7 @@ impl Checker for Acknowledgements {
                 format!("a log that had failed reports itself synced up to {end}")
             }),
             Event::Truncating { log, .. }
+            | Event::Compacting { log, .. }
             | Event::Truncated { log, .. }
             | Event::Restarted { log, .. }
             | Event::Recovered { log, .. } => {

@@ -10,7 +10,7 @@ use super::rules::{self, check};
 use super::{Checker, Role, Seen, clock};
 use crate::executor::Violation;
 use highwater_env::Event;
-use highwater_types::Offset;
+use highwater_types::{LogId, Offset};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ impl Checker for Bounds {
             }
             Event::HighWatermark { end, .. } => watermark(seen, end),
             Event::LogStart { start, .. } => start_moved(seen, start),
+            Event::Compacting { log, up_to } => compacting(seen, log, up_to),
             Event::Recovered { start, end, .. } => recovered(seen, start, end),
             _ => Ok(()),
         };
@@ -40,6 +41,14 @@ fn watermark(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
     check(to >= before, "S8", || format!("the high watermark fell from {before} to {to}"))?;
     let start = replica.start;
     check(to >= start, "S8", || format!("the high watermark moved to {to}, below the log start {start}"))
+}
+
+/// What is not committed may be cut off again, and must not have removed anything before.
+fn compacting(seen: &Seen<'_>, log: LogId, up_to: Offset) -> Result<(), Violation> {
+    let committed = seen.ghost.committed(log).map_or(Offset::ZERO, |known| known.end);
+    check(up_to <= committed || !seen.is_honest(), "S8", || {
+        format!("the log is compacted up to {up_to}; the high watermark was {committed} at most")
+    })
 }
 
 fn start_moved(seen: &Seen<'_>, to: Offset) -> Result<(), Violation> {
@@ -83,8 +92,10 @@ fn recovered(seen: &Seen<'_>, start: Offset, end: Offset) -> Result<(), Violatio
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::Stage;
+    use super::super::kit::{LOG, Stage};
     use super::Bounds;
+    use highwater_env::Event;
+    use highwater_types::Offset;
 
     fn stage() -> Stage {
         let mut stage = Stage::new(Bounds);
@@ -131,6 +142,13 @@ mod tests {
         let mut own = Stage::new(Bounds);
         own.internal().append(0, 9).log_start(5).passes();
         own.log_start(11).finds("S8", "beyond the log's end 10");
+    }
+
+    #[test]
+    fn compaction_beyond_the_watermark_is_found() {
+        let up_to = |end| Event::Compacting { log: LOG, up_to: Offset(end) };
+        stage().tell(up_to(10)).passes();
+        stage().append(10, 19).synced(20).tell(up_to(15)).finds("S8", "the high watermark was 10 at most");
     }
 
     #[test]

@@ -88,7 +88,7 @@ func (p *program) answer(command string, words []string) ([]string, error) {
 	case "stop":
 		return one(p.streaming.stop(timeout))
 	case "join":
-		member, err := newMember(p.base, words[0], words[1], words[2])
+		member, err := newMember(p.base, words[0], words[1], words[2], words[3])
 		p.member = member
 		return nil, err
 	case "leave":

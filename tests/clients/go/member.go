@@ -27,12 +27,21 @@ type member struct {
 	processed int64
 }
 
-func newMember(base []kgo.Opt, group, topic, path string) (*member, error) {
+func newMember(base []kgo.Opt, group, topic, path, protocol string) (*member, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kgo.NewClient(append(slices.Clone(base),
+	options := slices.Clone(base)
+	switch protocol {
+	case "cooperative":
+		options = append(options, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	case "consumer":
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()), kgo.ServerSideBalancer())
+	default:
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	}
+	client, err := kgo.NewClient(append(options,
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -162,8 +162,13 @@ class Confluent:
 
     def join(self, group, topic, path, protocol):
         # In the new protocol the broker says how long a session is.
-        session = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500} if protocol == "classic" else {}
-        consumer = self.consumer(group, **{"group.protocol": protocol}, **session)
+        classic = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+        more = {
+            "classic": classic,
+            "cooperative": {"partition.assignment.strategy": "cooperative-sticky", **classic},
+            "consumer": {"group.protocol": "consumer"},
+        }
+        consumer = self.consumer(group, **more[protocol])
         consumer.subscribe([topic])
 
         def poll():

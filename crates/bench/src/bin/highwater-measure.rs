@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use highwater_bench::cluster::{FailOver, Idle, Replicated, fail_over, idle, replicated};
+use highwater_bench::cluster::{FailOver, Groups, Idle, Replicated, fail_over, groups, idle, replicated};
 use highwater_bench::metadata::{Metadata, metadata};
 
 /// Starts clusters of three brokers on this machine, or parts of a node, and prints what was measured, as Markdown.
@@ -14,6 +14,8 @@ enum Cli {
     Idle(Idle),
     /// How long writes stand still when a node is killed or stops.
     FailOver(FailOver),
+    /// What consumer groups cost.
+    Groups(Groups),
     /// What the cluster's state costs at many partitions.
     Metadata(Metadata),
 }
@@ -23,6 +25,7 @@ fn main() -> Result<()> {
         Cli::Replicated(options) => replicated(&options),
         Cli::Idle(options) => idle(&options),
         Cli::FailOver(options) => fail_over(&options),
+        Cli::Groups(options) => groups(&options),
         Cli::Metadata(options) => metadata(&options),
     }
 }

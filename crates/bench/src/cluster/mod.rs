@@ -1,12 +1,14 @@
 //! Measurements of clusters of real processes, all on this machine.
 
 mod fail_over;
+mod groups;
 mod idle;
 mod nodes;
 mod replicated;
 mod writers;
 
 pub use fail_over::{FailOver, fail_over};
+pub use groups::{Groups, groups};
 pub use idle::{Idle, idle};
 pub use nodes::{Nodes, Setup};
 pub use replicated::{Replicated, replicated};

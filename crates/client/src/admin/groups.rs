@@ -1,10 +1,13 @@
 //! Administration of groups.
 
-use super::Admin;
+use super::{Admin, GroupView};
 use crate::coordinator::Coordinator;
 use crate::{ClientError, Positions};
 use highwater_env::Env;
 use highwater_types::{BrokerId, PartitionIndex};
+use highwater_wire::messages::consumer_group_describe::{
+    self, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+};
 use highwater_wire::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
 };
@@ -37,8 +40,41 @@ impl<E: Env> Admin<E> {
         Ok(groups)
     }
 
-    /// A group and its members.
-    pub async fn describe_group(&self, group: &str) -> Result<DescribedGroup, ClientError> {
+    /// A group of either protocol, and its members.
+    pub async fn describe_group(&self, group: &str) -> Result<GroupView, ClientError> {
+        match self.describe_classic(group).await {
+            Ok(described) => Ok(described.into()),
+            Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => {
+                let described = self.describe_consumers(group).await;
+                described.map(GroupView::from).map_err(|other| match other.code() {
+                    // It is of neither protocol, or the broker knows one of them alone.
+                    Some(_) => error,
+                    None => other,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn describe_consumers(
+        &self,
+        group: &str,
+    ) -> Result<consumer_group_describe::DescribedGroup, ClientError> {
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![Str::from(group)],
+            include_authorized_operations: false,
+        };
+        let code = |answer: &ConsumerGroupDescribeResponse| {
+            answer.groups.first().map_or(ErrorCode::NONE, |group| group.error_code)
+        };
+        let answer = self.coordinator(group).call(&request, code).await?;
+        let described = self.first::<ConsumerGroupDescribeRequest, _>(answer.groups)?;
+        let message = described.error_message.as_deref();
+        ClientError::check(described.error_code, message, || format!("group {group} cannot be described"))?;
+        Ok(described)
+    }
+
+    async fn describe_classic(&self, group: &str) -> Result<DescribedGroup, ClientError> {
         let coordinator = self.coordinator(group);
         let request =
             DescribeGroupsRequest { groups: vec![Str::from(group)], ..DescribeGroupsRequest::default() };

@@ -11,6 +11,7 @@ mod membership;
 mod protocol;
 
 pub use config::GroupConfig;
+pub(crate) use protocol::assigned_partitions;
 
 use crate::coordinator::Coordinator;
 use crate::{Client, ClientConfig, ClientError, ConsumedRecord, Consumer, StartAt};

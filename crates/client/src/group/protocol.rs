@@ -71,6 +71,15 @@ pub(super) fn decode<M: Message>(bytes: &Bytes) -> Result<M, DecodeError> {
     M::decode(&mut input, version.clamp(0, *M::VERSIONS.end()))
 }
 
+/// The partitions in an assignment of consumers; none in one that is of something else.
+pub(crate) fn assigned_partitions(bytes: &Bytes) -> Vec<(Str, PartitionIndex)> {
+    let topics = decode::<Assignment>(bytes).map(|assignment| assignment.assigned_partitions);
+    let of_topic = |TopicPartitions { topic, partitions }: TopicPartitions| {
+        partitions.into_iter().map(move |partition| (topic.clone(), partition))
+    };
+    topics.unwrap_or_default().into_iter().flat_map(of_topic).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long one poll waits; between polls it is seen whether all has been read.
 const POLL: Duration = Duration::from_millis(500);
@@ -83,7 +82,7 @@ async fn share(
     group: &str,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = session::Stop::new()?;
     session::topic(&client, &args.topic).await?;
     // What is printed is committed right behind it.
     let config =
@@ -93,7 +92,7 @@ async fn share(
     while left > 0 {
         let records = tokio::select! {
             biased;
-            _ = interrupt.recv() => break,
+            () = stop.asked() => break,
             records = member.poll(POLL) => records?,
         };
         for rebalance in member.take_rebalances() {
@@ -143,7 +142,7 @@ fn write(
 }
 
 async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = session::Stop::new()?;
     let config = ConsumerConfig { offset_reset: OffsetReset::Error, ..ConsumerConfig::default() };
     let mut consumer = Consumer::new(client.clone(), config)?;
     let partitions = partitions(&client, args).await?;
@@ -162,7 +161,7 @@ async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) 
     while left > 0 && !(args.exit_at_end && has_reached(&consumer, &args.topic, &ends)) {
         let records = tokio::select! {
             biased;
-            _ = interrupt.recv() => break,
+            () = stop.asked() => break,
             records = consumer.poll(POLL) => records?,
         };
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());

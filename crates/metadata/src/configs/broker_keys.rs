@@ -100,6 +100,17 @@ pub(super) const BROKER_KEYS: &[Key] = &[
              leader.replication.throttled.replicas of their topics.",
         ),
     Key::new("listeners", ValueType::List, "").unset().elsewhere("listener").doc("The addresses that are listened on."),
+    Key::new("log.cleaner.backoff.ms", ValueType::Long, "15000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("How long compaction rests when no log is due."),
+    Key::new("log.cleaner.dedupe.buffer.size", ValueType::Long, "134217728")
+        .rule(Rule::at_least(1_048_576))
+        .read_only()
+        .doc(
+            "How many bytes of memory the keys of a log may take while it is compacted. One that has more keys is \
+             compacted part by part.",
+        ),
     Key::new("log.dirs", ValueType::List, "").unset().elsewhere("data_dir").doc("The directory that holds the data."),
     Key::new("log.flush.interval.ms", ValueType::Long, "0")
         .unset()
@@ -192,7 +203,7 @@ pub(super) const BROKER_KEYS: &[Key] = &[
              less.",
         ),
     Key::new("offsets.topic.segment.bytes", ValueType::Int, "104857600")
-        .rule(Rule::at_least(1_048_576))
+        .rule(Rule::at_least(1024))
         .read_only()
         .doc("The size of the segments of the topic __consumer_offsets."),
     Key::new("producer.id.expiration.ms", ValueType::Int, "86400000")

@@ -48,6 +48,10 @@ pub struct BrokerSettings {
     pub leader_imbalance_per_broker_percentage: i32,
     /// `leader.replication.throttled.rate`.
     pub leader_replication_throttled_rate: i64,
+    /// `log.cleaner.backoff.ms`.
+    pub log_cleaner_backoff_ms: i64,
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub log_cleaner_dedupe_buffer_size: i64,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
     /// `log.scrub.interval.ms`.
@@ -126,6 +130,8 @@ impl BrokerSettings {
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
             leader_replication_throttled_rate: long("leader.replication.throttled.rate"),
+            log_cleaner_backoff_ms: long("log.cleaner.backoff.ms"),
+            log_cleaner_dedupe_buffer_size: long("log.cleaner.dedupe.buffer.size"),
             log_retention_check_interval_ms: long("log.retention.check.interval.ms"),
             log_scrub_interval_ms: long("log.scrub.interval.ms"),
             log_scrub_io_max_bytes_per_second: long("log.scrub.io.max.bytes.per.second"),

@@ -12,7 +12,6 @@ const MAX_LONG: &str = "9223372036854775807";
 
 const NO_TIERS: &str = "tiered storage is not built";
 const FIXED_LEVELS: &str = "each codec is used at one level.";
-const NO_COMPACTION: &str = "logs are not compacted yet.";
 
 const fn synonym(name: &'static str) -> Synonym {
     Synonym { name, factor: 1 }
@@ -28,9 +27,8 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
         .rule(Rule::Words(&["compact", "delete"]))
         .synonyms(&[synonym("log.cleanup.policy")])
         .doc(
-            "How old records leave a partition. \"delete\" drops whole segments by age and size; \"compact\" asks \
-             that the newest record of each key stays, and requires that every record has a key. Compaction is not \
-             performed yet: a topic that is only compacted keeps all its records.",
+            "How old records leave a partition. \"delete\" drops whole segments by age and size; \"compact\" keeps \
+             the newest record of each key, and requires that every record has a key.",
         ),
     Key::new("compression.gzip.level", ValueType::Int, "-1")
         .rule(Rule::Within(-1, 9))
@@ -57,8 +55,7 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("delete.retention.ms", ValueType::Long, "86400000")
         .rule(Rule::at_least(0))
         .synonyms(&[synonym("log.cleaner.delete.retention.ms")])
-        .doc("How long compaction keeps a record that deletes its key, so that a reader from the start still sees it.")
-        .inert(NO_COMPACTION),
+        .doc("How long compaction keeps a record that deletes its key, so that a reader from the start still sees it."),
     Key::new("durability", ValueType::String, "sync")
         .rule(Rule::Words(&["sync", "replicated"]))
         .synonyms(&[synonym("durability")])
@@ -110,8 +107,7 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("max.compaction.lag.ms", ValueType::Long, MAX_LONG)
         .rule(Rule::at_least(1))
         .synonyms(&[synonym("log.cleaner.max.compaction.lag.ms")])
-        .doc("After how long a record becomes due for compaction at the latest.")
-        .inert(NO_COMPACTION),
+        .doc("After how long a record becomes due for compaction at the latest."),
     Key::new("max.message.bytes", ValueType::Int, "1048588")
         .rule(Rule::at_least(0))
         .synonyms(&[synonym("message.max.bytes")])
@@ -131,13 +127,11 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     Key::new("min.cleanable.dirty.ratio", ValueType::Double, "0.5")
         .rule(Rule::Fraction)
         .synonyms(&[synonym("log.cleaner.min.cleanable.ratio")])
-        .doc("The share of a log that must be not yet compacted before it is compacted.")
-        .inert(NO_COMPACTION),
+        .doc("The share of a log that must be not yet compacted before it is compacted."),
     Key::new("min.compaction.lag.ms", ValueType::Long, "0")
         .rule(Rule::at_least(0))
         .synonyms(&[synonym("log.cleaner.min.compaction.lag.ms")])
-        .doc("For how long a record is safe from compaction.")
-        .inert(NO_COMPACTION),
+        .doc("For how long a record is safe from compaction."),
     Key::new("min.insync.replicas", ValueType::Int, "1")
         .unset()
         .rule(Rule::at_least(1))

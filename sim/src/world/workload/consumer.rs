@@ -1,7 +1,7 @@
 //! Applications that read partitions they were assigned: from the start, the end, a time or an offset, with seeks.
 
 use crate::executor::{SimEnv, Violation};
-use crate::history::Op;
+use crate::history::{Op, value_of};
 use crate::world::clients::{Machine, Recorder, drawn_pause};
 use highwater_client::{ClientError, Consumer, ConsumerConfig, OffsetReset, StartAt};
 use highwater_env::{Env, Rng};
@@ -63,7 +63,7 @@ pub(super) async fn run(machine: Machine) {
                             session,
                             offset: record.offset,
                             key: record.key,
-                            value: record.value,
+                            value: value_of(record.value, &record.headers),
                             timestamp: record.timestamp,
                         });
                     }

@@ -2,15 +2,16 @@
 //! name that they keep, and now and then two of them under the same.
 
 use crate::executor::SimEnv;
-use crate::history::{FinalState, Op, Outcome};
+use crate::history::{FinalState, Op, Outcome, value_of};
 use crate::world::clients::{Machine, Recorder, drawn_pause};
 use highwater_client::{
     Admin, Client, ClientError, ConsumedRecord, ConsumerConfig, GroupConfig, GroupConsumer, OffsetReset,
     Positions, Rebalance,
 };
 use highwater_env::{Env, Rng, sleep, timeout};
-use highwater_types::{Offset, PartitionIndex};
-use highwater_wire::Str;
+use highwater_types::{BrokerId, Offset, PartitionIndex};
+use highwater_wire::messages::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use highwater_wire::{ErrorCode, Str};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,8 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(300);
 /// How long a member waits after an error.
 const PAUSE: Duration = Duration::from_millis(300);
+/// The last version of OffsetFetch that names topics.
+const NAMES_TOPICS: i16 = 9;
 /// How often it is asked what is committed.
 const WATCH: Duration = Duration::from_millis(1500);
 /// How long the group may take to read all there is when faults are over.
@@ -152,7 +155,7 @@ impl Reading {
             session,
             offset: record.offset,
             key: record.key,
-            value: record.value,
+            value: value_of(record.value, &record.headers),
             timestamp: record.timestamp,
         });
     }
@@ -187,23 +190,55 @@ fn listed(positions: &Positions) -> Vec<(Str, PartitionIndex, Offset)> {
     positions.iter().map(|((topic, partition), offset)| (topic.clone(), *partition, *offset)).collect()
 }
 
-/// Asks again and again how far the group has read.
+/// Asks again and again how far the group has read: its coordinator, or any broker, which must know whether it is one.
 pub(super) async fn watch(machine: Machine) {
     let mut rng = machine.rng();
     let recorder = machine.recorder();
     while let Some(client) = machine.connect().await {
-        let admin = Admin::new(client);
         machine.pause(drawn_pause(&mut rng, WATCH)).await;
         if machine.is_over() {
             return;
         }
-        let _ = look(&recorder, &admin).await;
+        let brokers: Vec<BrokerId> = client.metadata().brokers.keys().copied().collect();
+        if rng.random_bool(0.5) && !brokers.is_empty() {
+            let broker = brokers[rng.random_range(0..brokers.len())];
+            let _ = look(&recorder, offsets_at(&client, broker)).await;
+        } else {
+            let admin = Admin::new(client);
+            let _ = look(&recorder, admin.group_offsets(GROUP)).await;
+        }
     }
 }
 
-async fn look(recorder: &Recorder, admin: &Admin<SimEnv>) -> Result<Positions, ClientError> {
+/// How far the group has read, by the word of one broker.
+async fn offsets_at(client: &Client<SimEnv>, broker: BrokerId) -> Result<Positions, ClientError> {
+    let group =
+        OffsetFetchRequestGroup { group_id: Str::from_static(GROUP), ..OffsetFetchRequestGroup::default() };
+    let request =
+        OffsetFetchRequest { groups: vec![group], require_stable: true, ..OffsetFetchRequest::default() };
+    let answer = client.call(broker, &request, NAMES_TOPICS).await?;
+    let mut positions = Positions::new();
+    for group in answer.groups {
+        let refused = ClientError::Refused { what: GROUP.to_owned(), code: group.error_code, message: None };
+        if group.error_code != ErrorCode::NONE {
+            return Err(refused);
+        }
+        for topic in group.topics {
+            let places = topic.partitions.iter().filter(|part| part.committed_offset >= Offset::ZERO);
+            let name = &topic.name;
+            positions
+                .extend(places.map(|part| ((name.clone(), part.partition_index), part.committed_offset)));
+        }
+    }
+    Ok(positions)
+}
+
+async fn look(
+    recorder: &Recorder,
+    asked: impl Future<Output = Result<Positions, ClientError>>,
+) -> Result<Positions, ClientError> {
     let id = recorder.begin(Op::Committed { group: Str::from_static(GROUP), answer: Outcome::Open });
-    let result = admin.group_offsets(GROUP).await;
+    let result = asked.await;
     let outcome = match &result {
         Ok(positions) => Outcome::Ok(listed(positions)),
         Err(error) => Outcome::Failed(error.to_string()),
@@ -231,7 +266,7 @@ pub(crate) async fn drain(machine: &Machine, state: &FinalState) -> Result<(), S
                 sleep(machine.env.clock(), PAUSE).await;
             }
             reading.commit().await;
-            if let Ok(positions) = look(&reading.recorder, &admin).await
+            if let Ok(positions) = look(&reading.recorder, admin.group_offsets(GROUP)).await
                 && behind(machine, state, &positions).is_none()
             {
                 return;

@@ -3,6 +3,7 @@
 use super::sends::{Sends, Spring};
 use crate::world::clients::Machine;
 use crate::world::workload::producer::DELIVERY_TIMEOUT;
+use bytes::Bytes;
 use highwater_client::{Acks, Producer, ProducerConfig, ProducerRecord};
 use highwater_env::{Env, sleep};
 use highwater_types::PartitionIndex;
@@ -31,6 +32,8 @@ pub(crate) async fn probe(machine: &Machine, topics: &[(Str, u32)]) -> Vec<Strin
             let mut record = ProducerRecord::new(topic.clone(), spring.value(&mut rng, sends.client()));
             record.partition = i32::try_from(partition).ok().map(PartitionIndex);
             record.timestamp = Some(spring.timestamp(&mut rng));
+            // Compacted topics want one.
+            record.key = Some(Bytes::from_static(b"probe"));
             sends.send(&producer, record).await;
         }
     }

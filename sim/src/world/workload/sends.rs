@@ -1,17 +1,21 @@
 //! Records that are sent, and what comes of each.
 
 use crate::executor::SimEnv;
-use crate::history::{Op, Outcome};
+use crate::history::{Op, Outcome, tombstone, value_of};
 use crate::world::clients::{Machine, Recorder};
 use bytes::Bytes;
 use highwater_client::{Acks, ClientError, Delivered, Delivery, Producer, ProducerRecord};
 use highwater_env::{Env, Rng};
 use highwater_faults::{TopicSpec, WorkloadSpec};
+use highwater_records::Header;
 use highwater_types::{Offset, PartitionIndex, Timestamp};
 use highwater_wire::ErrorCode;
 use rand::RngExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// How many of the records for a compacted topic delete their keys.
+const TOMBSTONE_SHARE: f64 = 0.15;
 
 /// Where records come from. No value comes twice in a run.
 pub(super) struct Spring {
@@ -65,11 +69,20 @@ impl Spring {
     }
 
     pub(super) fn record(&mut self, rng: &mut Rng, client: u32) -> ProducerRecord {
-        let topic = &self.topics[rng.random_range(0..self.topics.len())];
+        let topic = self.topics[rng.random_range(0..self.topics.len())].clone();
         let partitions = i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX);
         let mut record = ProducerRecord::new(topic.name.as_str(), Bytes::new());
-        record.value = Some(self.value(rng, client));
+        let is_compacted =
+            topic.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
         record.key = self.key(rng);
+        let value = self.value(rng, client);
+        if is_compacted && rng.random_bool(TOMBSTONE_SHARE) {
+            let value = Some(tombstone(&value));
+            (record.value, record.headers) =
+                (None, vec![Header { key: Bytes::from_static(b"value"), value }]);
+        } else {
+            record.value = Some(value);
+        }
         record.timestamp = Some(self.timestamp(rng));
         if record.key.is_none() && rng.random_bool(0.5) {
             record.partition = Some(PartitionIndex(rng.random_range(0..partitions)));
@@ -134,7 +147,7 @@ impl Sends {
             topic: record.topic.clone(),
             partition: record.partition,
             key: record.key.clone(),
-            value: record.value.clone().unwrap_or_default(),
+            value: value_of(record.value.clone(), &record.headers).unwrap_or_default(),
             timestamp: record.timestamp.unwrap_or_default(),
             acks,
             idempotent: inner.idempotent,

@@ -6,10 +6,12 @@ use crate::cli::Connection;
 use crate::output::{Output, Style};
 use crate::session;
 use clap::Subcommand;
-use highwater_client::{Admin, ClientError, LATEST};
+use highwater_client::{Admin, ClientError, GroupMember, LATEST};
 use highwater_env_tokio::TokioEnv;
 use highwater_types::PartitionIndex;
+use highwater_wire::{ErrorCode, Str};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// `highwater group ...`.
@@ -97,41 +99,40 @@ async fn list(admin: &Admin<TokioEnv>, output: &Output) -> anyhow::Result<()> {
 
 async fn describe(admin: &Admin<TokioEnv>, name: &str, output: &Output) -> anyhow::Result<()> {
     let group = admin.describe_group(name).await?;
-    let rows: Vec<_> = group
-        .members
-        .iter()
-        .map(|member| {
-            let instance = member.group_instance_id.as_deref();
-            let value = json!({
-                "member": member.member_id.to_string(),
-                "instance": instance,
-                "client": member.client_id.to_string(),
-                "host": member.client_host.to_string(),
-            });
-            let cells = vec![
-                member.member_id.to_string(),
-                instance.unwrap_or("").to_owned(),
-                member.client_id.to_string(),
-                member.client_host.to_string(),
-            ];
-            (value, cells)
-        })
-        .collect();
+    let partitions = |member: &GroupMember| -> Vec<String> {
+        member.partitions.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect()
+    };
     if output.style() == Style::Json {
-        let members: Vec<_> = rows.into_iter().map(|(value, _)| value).collect();
+        let member = |member: &GroupMember| {
+            json!({
+                "member": member.id.to_string(),
+                "instance": member.instance.as_deref(),
+                "client": member.client.to_string(),
+                "host": member.host.to_string(),
+                "partitions": partitions(member),
+            })
+        };
         return output.json(&json!({
             "group": name,
-            "state": group.group_state.to_string(),
+            "state": group.state.to_string(),
             "protocol_type": group.protocol_type.to_string(),
-            "protocol": group.protocol_data.to_string(),
-            "members": members,
+            "protocol": group.assignor.to_string(),
+            "members": group.members.iter().map(member).collect::<Vec<_>>(),
         }));
     }
+    let assignor = if group.assignor.is_empty() { "-" } else { &*group.assignor };
     let members = group.members.len();
-    let text =
-        format!("{name}  {}  protocol {:?}  members {members}", group.group_state, &*group.protocol_data);
-    output.item(&(), &text)?;
-    if rows.is_empty() { Ok(()) } else { output.table(&["MEMBER", "INSTANCE", "CLIENT", "HOST"], &rows) }
+    output.item(&(), &format!("{name}  {}  assignor {assignor}  members {members}", group.state))?;
+    let row = |member: &GroupMember| {
+        let instance = member.instance.as_deref().unwrap_or("-").to_owned();
+        let cells = vec![member.id.to_string(), instance, member.client.to_string(), member.host.to_string()];
+        (json!(null), [cells, vec![partitions(member).join(" ")]].concat())
+    };
+    let rows: Vec<_> = group.members.iter().map(row).collect();
+    match rows.is_empty() {
+        true => Ok(()),
+        false => output.table(&["MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS"], &rows),
+    }
 }
 
 async fn lag(admin: &Admin<TokioEnv>, group: &str, output: &Output) -> anyhow::Result<()> {
@@ -139,25 +140,42 @@ async fn lag(admin: &Admin<TokioEnv>, group: &str, output: &Output) -> anyhow::R
     if offsets.is_empty() {
         output.note(&format!("group {group} has read nothing"));
     }
-    let mut rows = Vec::with_capacity(offsets.len());
-    for ((topic, partition), offset) in &offsets {
+    // Of a topic that it reads, what it has not come to yet counts as well.
+    let topics: BTreeSet<&Str> = offsets.keys().map(|(topic, _)| topic).collect();
+    let mut places: BTreeSet<(Str, PartitionIndex)> = offsets.keys().cloned().collect();
+    for topic in topics {
+        if let Some(partitions) = partitions_of(admin, topic).await? {
+            places.extend(partitions.into_iter().map(|partition| (topic.clone(), partition)));
+        }
+    }
+    let mut rows = Vec::with_capacity(places.len());
+    for (topic, partition) in places {
+        let offset = offsets.get(&(topic.clone(), partition)).map(|offset| offset.0);
         // A topic that is gone has no end.
-        let end = end_of(admin, topic, *partition).await?;
-        let lag = end.map(|end| (end - offset.0).max(0));
+        let end = end_of(admin, &topic, partition).await?;
+        let lag = end.zip(offset).map(|(end, offset)| (end - offset).max(0));
         let value = json!({
             "group": group,
             "topic": topic.to_string(),
             "partition": partition.0,
-            "offset": offset.0,
+            "offset": offset,
             "end": end,
             "lag": lag,
         });
         let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let cells =
-            vec![topic.to_string(), partition.to_string(), offset.to_string(), number(end), number(lag)];
+        let cells = vec![topic.to_string(), partition.to_string(), number(offset), number(end), number(lag)];
         rows.push((value, cells));
     }
     output.table(&["TOPIC", "PARTITION", "OFFSET", "END", "LAG"], &rows)
+}
+
+/// The partitions of a topic; None if it is gone.
+async fn partitions_of(admin: &Admin<TokioEnv>, topic: &str) -> anyhow::Result<Option<Vec<PartitionIndex>>> {
+    match session::topic(admin.client(), topic).await {
+        Ok(topic) => Ok(Some(topic.partitions.iter().map(|partition| partition.index).collect())),
+        Err(error) if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn end_of(
@@ -165,11 +183,8 @@ async fn end_of(
     topic: &str,
     partition: PartitionIndex,
 ) -> anyhow::Result<Option<i64>> {
-    match session::topic(admin.client(), topic).await {
-        Ok(_) => {}
-        // UNKNOWN_TOPIC_OR_PARTITION.
-        Err(error) if error.code().is_some_and(|code| code.0 == 3) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    if partitions_of(admin, topic).await?.is_none_or(|partitions| !partitions.contains(&partition)) {
+        return Ok(None);
     }
     match admin.list_offset(topic, partition, LATEST).await {
         Ok(found) => Ok(found.offset.map(|offset| offset.0)),

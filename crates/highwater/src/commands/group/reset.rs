@@ -7,7 +7,7 @@ use clap::Args;
 use highwater_client::{Admin, EARLIEST, LATEST, Positions};
 use highwater_env_tokio::TokioEnv;
 use highwater_types::{Offset, PartitionIndex, Timestamp};
-use highwater_wire::Str;
+use highwater_wire::{ErrorCode, Str};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -102,7 +102,12 @@ pub(super) async fn run(admin: &Admin<TokioEnv>, args: &ResetArgs, output: &Outp
         new.insert(key, offset.clamp(first, end.max(first)));
     }
     if !args.dry_run && !new.is_empty() {
-        admin.set_group_offsets(&args.group, &new).await?;
+        admin.set_group_offsets(&args.group, &new).await.map_err(|error| match error.code() {
+            Some(ErrorCode::UNKNOWN_MEMBER_ID) => {
+                anyhow::anyhow!("group {} has members: stop them first, and nothing was set", args.group)
+            }
+            _ => error.into(),
+        })?;
     }
     let row = |((topic, partition), offset): (&(Str, PartitionIndex), &Offset)| {
         let before = current.get(&(topic.clone(), *partition)).map(|offset| offset.0);

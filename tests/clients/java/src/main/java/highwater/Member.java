@@ -12,7 +12,9 @@ import java.util.List;
 import java.util.Map;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.RangeAssignor;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
@@ -29,11 +31,14 @@ final class Member extends Thread {
         config.put("group.id", group);
         config.put("enable.auto.commit", false);
         config.put("auto.offset.reset", "earliest");
-        config.put("group.protocol", protocol);
+        boolean isNew = protocol.equals("consumer");
+        config.put("group.protocol", isNew ? "consumer" : "classic");
         // In the new protocol the broker says how long a session is.
-        if (protocol.equals("classic")) {
+        if (!isNew) {
             config.put("session.timeout.ms", 6000);
             config.put("heartbeat.interval.ms", 500);
+            Class<?> assignor = protocol.equals("cooperative") ? CooperativeStickyAssignor.class : RangeAssignor.class;
+            config.put("partition.assignment.strategy", assignor.getName());
         }
         consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
         consumer.subscribe(List.of(topic));
