@@ -32,6 +32,7 @@ mod replica;
 mod report;
 mod restart;
 mod retention;
+mod room;
 mod scan;
 mod scrub;
 mod seal;
