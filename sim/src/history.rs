@@ -127,6 +127,37 @@ pub enum Op {
         /// What was asked for, as it is.
         answer: Outcome<Vec<(String, String)>>,
     },
+    /// A member of a group was given partitions; from here on it reads for the group.
+    Assigned {
+        /// The group.
+        group: Str,
+        /// The member.
+        member: Str,
+        /// The generation.
+        generation: i32,
+        /// The partitions.
+        partitions: Vec<(Str, PartitionIndex)>,
+    },
+    /// A member commits how far it has read: the next offsets.
+    Commit {
+        /// The group.
+        group: Str,
+        /// The member.
+        member: Str,
+        /// The generation.
+        generation: i32,
+        /// The offsets.
+        offsets: Vec<(Str, PartitionIndex, Offset)>,
+        /// Whether they were.
+        answer: Outcome<()>,
+    },
+    /// It is asked how far a group has read.
+    Committed {
+        /// The group.
+        group: Str,
+        /// All that is committed.
+        answer: Outcome<Vec<(Str, PartitionIndex, Offset)>>,
+    },
     /// A topic's configuration is changed, key by key.
     AlterConfigs {
         /// The topic.

@@ -125,6 +125,10 @@ impl BrokerSetup {
             writeln!(config, "advertised = \"{advertised}\"")?;
         }
         writeln!(config, "\n[admin]\nlisten = \"\"\n\n[kafka]\nnum.partitions = {AUTOMATIC_PARTITIONS}")?;
+        // Members of the new protocol are told how long their sessions are; those of the classic one say it.
+        config.push_str(
+            "group.consumer.session.timeout.ms = 6000\ngroup.consumer.heartbeat.interval.ms = 500\n",
+        );
         Ok(config)
     }
 }

@@ -18,8 +18,6 @@ pub struct Profile {
     pub name: &'static str,
     /// The codecs that it can send.
     pub codecs: &'static [Codec],
-    /// Those of them that it leaves out in silence: it sends the records uncompressed.
-    pub left_out: &'static [Codec],
     /// The headers that it can send.
     pub headers: Headers,
     /// Whether it can send records without a key, and without a value.
@@ -28,6 +26,8 @@ pub struct Profile {
     pub timestamps: bool,
     /// Whether it reads assigned partitions without a group.
     pub consumes: bool,
+    /// The protocols in which it reads as a member of a group.
+    pub groups: &'static [&'static str],
     /// Whether it makes and removes topics, and deletes records.
     pub administers: bool,
     /// Whether it asks for the offset of the highest timestamp.
@@ -63,25 +63,24 @@ const ALL_CODECS: &[Codec] = &["none", "gzip", "snappy", "lz4", "zstd"];
 const FULL: Profile = Profile {
     name: "",
     codecs: ALL_CODECS,
-    left_out: &[],
     headers: Headers::Any,
     nulls: true,
     timestamps: true,
     consumes: true,
+    groups: &["classic"],
     administers: true,
     max_timestamp: true,
     no_offset: NoOffset::None,
 };
 
-/// librdkafka takes FindCoordinator for the mark of a broker that knows LZ4, whatever its other versions say. This one
-/// serves no consumer groups yet.
-const LIBRDKAFKA_LEAVES_OUT: &[Codec] = &["lz4"];
+/// The classic protocol, and the one of KIP-848.
+const BOTH_PROTOCOLS: &[&str] = &["classic", "consumer"];
 
 /// Every client, in the order in which they are tried.
 pub const PROFILES: &[Profile] = &[
-    Profile { name: "confluent-kafka", left_out: LIBRDKAFKA_LEAVES_OUT, ..FULL },
+    Profile { name: "confluent-kafka", groups: BOTH_PROTOCOLS, ..FULL },
     Profile { name: "kafka-python", headers: Headers::NoNulls, ..FULL },
-    Profile { name: "java", ..FULL },
+    Profile { name: "java", groups: BOTH_PROTOCOLS, ..FULL },
     Profile { name: "franz-go", no_offset: NoOffset::End, ..FULL },
     Profile {
         name: "kafkajs",
@@ -94,7 +93,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "kcat",
-        left_out: LIBRDKAFKA_LEAVES_OUT,
+        groups: &[],
         headers: Headers::Constant,
         nulls: false,
         timestamps: false,

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod compare;
 pub mod corpus;
 pub mod crash;
+pub mod groups;
 pub mod install;
 pub mod kcat;
 pub mod ledger;

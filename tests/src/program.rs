@@ -99,6 +99,30 @@ impl Program {
         self.number(&["stop"])
     }
 
+    /// Becomes a member of a group in the background; what it processes goes to the file that is returned.
+    pub fn join_group(&mut self, group: &str, topic: &str, protocol: &str) -> Result<PathBuf> {
+        let (path, text) = self.file("processed")?;
+        std::fs::write(&path, "")?;
+        self.ask(&["join", group, topic, &text, protocol])?;
+        Ok(path)
+    }
+
+    /// Leaves the group; says how many records were processed.
+    pub fn leave_group(&mut self) -> Result<i64> {
+        self.number(&["leave"])
+    }
+
+    /// What a group has committed for each partition of a topic, -1 for nothing.
+    pub fn committed(&mut self, group: &str, topic: &str, partitions: i32) -> Result<Vec<i64>> {
+        let answer = self.ask(&["committed", group, topic, &partitions.to_string()])?;
+        answer.iter().map(|word| word.parse().with_context(|| format!("an offset: {word:?}"))).collect()
+    }
+
+    /// Ends the program at once, as a crash does.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()

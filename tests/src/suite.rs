@@ -3,6 +3,7 @@
 use crate::broker::{AUTOMATIC_PARTITIONS, Broker, BrokerSetup, free_address};
 use crate::clients::{self, Client, NoOffset, Profile, READER, Sending, Spec};
 use crate::compare::{self, Timestamps};
+use crate::groups::GroupTrial;
 use crate::proxy::{CUT_PREFIX, Proxy};
 use crate::record::Record;
 use crate::stored::{self, Share};
@@ -74,6 +75,7 @@ impl Suite<'_> {
 struct Trial<'a> {
     suite: &'a Suite<'a>,
     profile: &'static Profile,
+    dir: &'a Path,
     client: Box<dyn Client>,
     /// Who reads for a client that cannot.
     reader: Option<Box<dyn Client>>,
@@ -89,7 +91,7 @@ impl<'a> Trial<'a> {
     fn start(
         suite: &'a Suite<'a>,
         profile: &'static Profile,
-        dir: &Path,
+        dir: &'a Path,
         proxy: Proxy,
         broker: Option<Broker>,
     ) -> Result<Self> {
@@ -98,7 +100,7 @@ impl<'a> Trial<'a> {
         let reader = if profile.consumes { None } else { Some(start(READER)?) };
         let started_ms = now_ms()?;
         let topic = format!("text-{}-{started_ms}", profile.name);
-        Ok(Self { suite, profile, client, reader, proxy, broker, started_ms, topic, shares: Vec::new() })
+        Ok(Self { suite, profile, dir, client, reader, proxy, broker, started_ms, topic, shares: Vec::new() })
     }
 
     fn all(&mut self) -> Result<()> {
@@ -110,6 +112,9 @@ impl<'a> Trial<'a> {
             self.delete_topic()?;
         }
         self.produce_over_cuts()?;
+        for protocol in self.profile.groups {
+            self.share_as_a_group(protocol)?;
+        }
         self.restart(&sent)
     }
 
@@ -140,7 +145,6 @@ impl<'a> Trial<'a> {
                 let start = before.get(&partition).copied().unwrap_or(0);
                 (partition, start..end)
             });
-            let codec = if self.profile.left_out.contains(codec) { "none" } else { *codec };
             self.shares.push(Share { codec, idempotent: sending.idempotent, offsets: offsets.collect() });
         }
         let started = Instant::now();
@@ -289,6 +293,31 @@ impl<'a> Trial<'a> {
         );
         self.step(
             &format!("sent {} records over cut connections ({cuts}), each is there once", sent.len()),
+            started,
+        );
+        Ok(())
+    }
+
+    /// Members of a group come, go and are killed, as is their broker.
+    fn share_as_a_group(&mut self, protocol: &'static str) -> Result<()> {
+        let Some(broker) = self.broker.take() else { return Ok(()) };
+        let started = Instant::now();
+        let trial = GroupTrial {
+            client: self.profile.name,
+            protocol,
+            cache: self.suite.cache,
+            dir: self.dir,
+            bootstrap: self.proxy.address(),
+            topic: format!("{protocol}-{}", self.topic),
+        };
+        let (broker, seen) =
+            trial.run(broker).with_context(|| format!("as a group of the {protocol} protocol"))?;
+        self.broker = Some(broker);
+        self.step(
+            &format!(
+                "shared {} records as a group ({protocol} protocol), {} of them processed again",
+                seen.sent, seen.repeated
+            ),
             started,
         );
         Ok(())

@@ -3,6 +3,7 @@
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::replication::Replication;
+use crate::signal::Signal;
 use crate::topic::{Topic, TopicRules};
 use highwater_env::Env;
 use highwater_log::Store;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// The topics at one point of the metadata log. Never changes.
 pub(crate) struct Routing<E: Env> {
+    /// Counts the states: another one has another number.
+    pub(crate) number: u64,
     /// The cluster's state.
     pub(crate) image: Arc<Image>,
     /// This broker's settings in force.
@@ -56,6 +59,8 @@ pub(crate) struct Directory<E: Env> {
     metrics: Arc<Metrics>,
     replication: Arc<Replication<E>>,
     routing: RwLock<Arc<Routing<E>>>,
+    /// How often it was replaced.
+    published: Signal,
 }
 
 impl<E: Env> Directory<E> {
@@ -63,9 +68,11 @@ impl<E: Env> Directory<E> {
     pub(crate) fn new(env: E, node: BrokerId, statics: StaticConfig, metrics: Arc<Metrics>) -> Self {
         let image = Arc::new(Image::new());
         let settings = ConfigView { image: &image, statics: &statics, broker: node }.broker();
-        let routing = Routing { image, settings, by_name: BTreeMap::new(), by_id: HashMap::default() };
+        let routing =
+            Routing { number: 0, image, settings, by_name: BTreeMap::new(), by_id: HashMap::default() };
         let replication = Replication::new();
-        Self { env, node, statics, metrics, replication, routing: RwLock::new(Arc::new(routing)) }
+        let routing = RwLock::new(Arc::new(routing));
+        Self { env, node, statics, metrics, replication, routing, published: Signal::default() }
     }
 
     /// What the partitions are replicated by.
@@ -109,7 +116,13 @@ impl<E: Env> Directory<E> {
             by_id.insert(topic.id, Arc::clone(&topic));
             by_name.insert(topic.name.clone(), topic);
         }
-        let routing = Arc::new(Routing { image: Arc::clone(&image), settings, by_name, by_id });
+        let routing = Arc::new(Routing {
+            number: last.number + 1,
+            image: Arc::clone(&image),
+            settings,
+            by_name,
+            by_id,
+        });
         *self.routing.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&routing);
         for gone in last.topics().filter(|topic| routing.topic_by_id(topic.id).is_none()) {
             gone.partitions.iter().flatten().for_each(|partition| partition.retire());
@@ -118,6 +131,12 @@ impl<E: Env> Directory<E> {
             // Who may be in sync may have changed, and who is connected.
             self.replication.brokers_changed();
         }
+        self.published.raise_to(self.published.value() + 1);
+    }
+
+    /// Counts how often the state was replaced: for those who follow it.
+    pub(crate) fn published(&self) -> &Signal {
+        &self.published
     }
 
     fn topic(

@@ -19,6 +19,7 @@ mod connections;
 mod directory;
 mod dispatch;
 mod errors;
+mod groups;
 mod handlers;
 mod internal;
 mod latch;

@@ -5,6 +5,7 @@ use crate::cluster::{Addresses, Cluster, ClusterError, Readiness, start_lifecycl
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::groups::Groups;
 use crate::handlers::fetch::Sessions;
 use crate::internal;
 use crate::latch::Latch;
@@ -176,6 +177,7 @@ impl<E: Env> Node<E> {
         let now = env.clock().now();
         let shared = Arc::new(Shared {
             budget: Budget::new(config.limits.memory_bytes),
+            groups: Groups::new(&env, &settings),
             settings,
             config,
             store,
@@ -199,6 +201,7 @@ impl<E: Env> Node<E> {
         let replication = shared.directory.replication();
         replication.proposals().set_controller(Arc::new(shared.cluster.in_sync_controller()));
         replication.start(&shared);
+        shared.groups.start(&shared);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Arc::new(Mutex::new(Vec::new())));
         let serve = {
             let (shared, tasks) = (Arc::clone(&shared), Arc::clone(&tasks));
@@ -310,6 +313,7 @@ impl<E: Env> Node<E> {
             task.await;
         }
         shared.directory.replication().stopped().await;
+        shared.groups.stopped().await;
         shared.cluster.close().await;
         shared.directory.close();
         shared.store.close().await

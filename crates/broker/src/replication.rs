@@ -15,6 +15,7 @@ mod requests;
 mod session;
 mod source;
 
+pub(crate) use fetcher::until_stop;
 pub(crate) use mender::Damage;
 pub(crate) use proposals::{Controller, Proposals};
 pub(crate) use quota::{Quotas, is_limited};

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::config::BrokerConfig;
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::groups::Groups;
 use crate::handlers::fetch::Sessions;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ pub(crate) struct Shared<E: Env> {
     /// The fetch sessions of clients.
     pub(crate) sessions: Sessions,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) groups: Groups<E>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) connections: Connections,

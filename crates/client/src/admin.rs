@@ -1,6 +1,7 @@
 //! Administration: topics, partitions, configurations, records.
 
 mod cluster;
+mod groups;
 
 use crate::{Client, ClientError, FoundOffset, Isolation, TopicMetadata};
 use highwater_env::Env;

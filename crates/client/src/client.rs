@@ -92,6 +92,21 @@ impl<E: Env> Client<E> {
         Ok(client)
     }
 
+    /// A client of the same cluster with connections of its own: for requests whose answers take long, so that others
+    /// do not wait behind them.
+    pub(crate) fn apart(&self, config: ClientConfig) -> Self {
+        let env = self.0.env.clone();
+        Self(Arc::new(Inner {
+            config: Arc::new(config),
+            metadata: Mutex::new(self.metadata()),
+            slots: Mutex::default(),
+            suspects: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            jitter: Mutex::new(env.entropy(Purpose::Jitter)),
+            env,
+        }))
+    }
+
     /// The environment that the client runs in.
     pub fn env(&self) -> &E {
         &self.0.env

@@ -253,6 +253,24 @@ pub enum Event {
         /// The sets.
         voters: Vec<Vec<BrokerId>>,
     },
+    /// The members of a group have these assignments from now on, or had them when its coordinator read its log.
+    GroupGeneration {
+        /// The group.
+        group: String,
+        /// The generation; -1: the group is gone.
+        generation: i32,
+        /// The members, and the bytes of their assignments.
+        members: Vec<(String, Vec<u8>)>,
+    },
+    /// A commit of offsets was accepted, and is in the log.
+    OffsetsCommitted {
+        /// The group.
+        group: String,
+        /// The generation that the client named; -1 from one that is no member.
+        generation: i32,
+        /// The member.
+        member: String,
+    },
     /// A rare branch was taken. Counted over all seeds; one that is never reached is reported.
     Reached(&'static str),
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What clients do. Each client is a node of its own; they are called client 1, client 2 and so on: producers first,
-/// then consumers, then admins.
+/// then consumers, then members of the group, then admins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadSpec {
     /// How many producers.
@@ -14,6 +14,8 @@ pub struct WorkloadSpec {
     pub idempotent_share: f64,
     /// How many consumers.
     pub consumers: u32,
+    /// How many members the consumer group has, which reads all topics; none: there is no group.
+    pub members: u32,
     /// How many admin clients.
     pub admins: u32,
     /// How many operations all clients begin per simulated second.
@@ -84,7 +86,7 @@ pub struct Churn {
 impl WorkloadSpec {
     /// How many clients there are.
     pub fn clients(&self) -> u32 {
-        self.producers + self.consumers + self.admins
+        self.producers + self.consumers + self.members + self.admins
     }
 }
 
@@ -94,6 +96,7 @@ impl Default for WorkloadSpec {
             producers: 3,
             idempotent_share: 0.5,
             consumers: 2,
+            members: 0,
             admins: 1,
             operations_per_second: 120,
             keys: 20,

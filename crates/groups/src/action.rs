@@ -1,9 +1,10 @@
 //! What comes in with a request, and what comes out.
 
 use crate::Record;
+use bytes::Bytes;
 use highwater_types::{Instant, Timestamp, Uuid};
-use highwater_wire::ErrorCode;
-use highwater_wire::messages::{JoinGroupResponse, SyncGroupResponse};
+use highwater_wire::messages::{ConsumerGroupHeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
+use highwater_wire::{ErrorCode, Str};
 
 /// A request that waits for its answer. The driver numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,33 @@ pub enum Action {
     /// Write records, together and behind all those before them, and say when they are committed, or that they were
     /// not written.
     Write(WriteId, Vec<Record>),
+    /// Make the coordinator anew from the log: what it took for written was not.
+    Reload,
+    /// Nothing: something came to be that whoever watches may want to know.
+    Note(Note),
+}
+
+/// Something that came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// The members of a group have these assignments; in generation -1, the group is gone.
+    Generation {
+        /// The group.
+        group: Str,
+        /// The generation.
+        generation: i32,
+        /// The members and their assignments.
+        members: Vec<(Str, Bytes)>,
+    },
+    /// A commit of offsets was accepted, and is in the log.
+    Committed {
+        /// The group.
+        group: Str,
+        /// The generation that the client named, -1 from one that is no member.
+        generation: i32,
+        /// The member.
+        member: Str,
+    },
 }
 
 /// An answer.
@@ -54,6 +82,8 @@ pub enum Answer {
     Sync(SyncGroupResponse),
     /// To Heartbeat.
     Heartbeat(ErrorCode),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     /// To LeaveGroup, for each of the members.
     Leave(Vec<ErrorCode>),
     /// To OffsetCommit, for each of the offsets, or for the request.
@@ -77,6 +107,10 @@ impl Answer {
                 Self::Sync(SyncGroupResponse { error_code: code, ..SyncGroupResponse::default() })
             }
             Self::Heartbeat(_) => Self::Heartbeat(code),
+            Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
+                error_code: code,
+                ..ConsumerGroupHeartbeatResponse::default()
+            }),
             Self::Leave(codes) => Self::Leave(vec![code; codes.len()]),
             Self::Commit(_) => Self::Commit(Err(code)),
             Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(code)),

@@ -1,13 +1,16 @@
 //! The groups of one partition of the offsets topic.
 
+use crate::consumer;
 use crate::desk::{Desk, Then, Write};
 use crate::group::Group;
 use crate::offsets::Commit;
 use crate::timers::Timer;
-use crate::{Action, Answer, Client, CommittedOffset, GroupSettings, Now, Record, Token, WriteId};
+use crate::topics::Topics;
+use crate::{Action, Answer, Client, CommittedOffset, GroupSettings, Note, Now, Record, Token, WriteId};
 use highwater_types::{Instant, PartitionIndex};
 use highwater_wire::messages::{
-    HeartbeatRequest, JoinGroupRequest, MemberIdentity, SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, MemberIdentity, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeMap;
@@ -50,7 +53,13 @@ impl Coordinator {
     /// All records were taken: the sessions of all members begin anew.
     pub fn loaded(&mut self, now: Now) {
         for group in self.groups.values_mut() {
+            if group.saved
+                && let Record::Group(_, value) = group.record(now.wall)
+            {
+                group.tell(&mut self.desk, value.as_ref());
+            }
             group.begin_sessions(&mut self.desk, now);
+            group.begin_consumer_sessions(&mut self.desk, now);
         }
         self.desk.timers.set(now.instant.after(self.desk.settings.retention_check_interval), Timer::Expiry);
     }
@@ -81,6 +90,12 @@ impl Coordinator {
                 Timer::Sync { group } => {
                     self.with(&group, |group, desk| group.sync_due(desk, now));
                 }
+                Timer::ConsumerSession { group, member } => {
+                    self.with(&group, |group, desk| group.consumer_session_due(desk, &member, now));
+                }
+                Timer::Revocation { group, member, epoch } => {
+                    self.with(&group, |group, desk| group.revocation_due(desk, &member, epoch));
+                }
                 Timer::Expiry => self.expire(now),
             }
         }
@@ -102,22 +117,36 @@ impl Coordinator {
             _ => Vec::new(),
         };
         let known = group_of(&mut self.groups, &group);
-        records.into_iter().for_each(|record| known.apply(record));
+        for record in records {
+            if let Record::Group(_, value) = &record {
+                known.tell(&mut self.desk, value.as_ref());
+            }
+            known.apply(record);
+        }
         known.writing -= 1;
         self.with(&group, |group, desk| match then {
             Then::Nothing => {}
             Then::Answer(token, answer) | Then::Replaced { token, answer, .. } => desk.answer(token, answer),
+            Then::Commit { token, answer, generation, member } => {
+                desk.note(Note::Committed { group: group.id.clone(), generation, member });
+                desk.answer(token, answer);
+            }
             Then::Assign { generation } => group.assigned(desk, generation, &assigned, now),
         });
     }
 
     /// Records were not written, and never will be.
     pub fn failed(&mut self, id: WriteId, code: ErrorCode, now: Now) {
-        let Write { group, then, .. } = self.desk.written(id);
+        let Write { group, records, then, .. } = self.desk.written(id);
+        if records.iter().any(Record::is_of_consumers) {
+            self.desk.reload();
+        }
         group_of(&mut self.groups, &group).writing -= 1;
         self.with(&group, |group, desk| match then {
             Then::Nothing => {}
-            Then::Answer(token, answer) => desk.answer(token, answer.failed(code)),
+            Then::Answer(token, answer) | Then::Commit { token, answer, .. } => {
+                desk.answer(token, answer.failed(code));
+            }
             Then::Assign { generation } => group.not_assigned(desk, generation, code, now),
             Then::Replaced { token, answer, instance, old, new } => {
                 group.take_back(&instance, &old, &new);
@@ -180,6 +209,42 @@ impl Coordinator {
         });
         if known.is_none() {
             self.desk.heartbeat(token, unknown_group(&request.group_id));
+        }
+    }
+
+    /// A member of the new protocol says what it wants and has.
+    pub fn consumer_heartbeat(
+        &mut self,
+        token: Token,
+        client: &Client<'_>,
+        request: &ConsumerGroupHeartbeatRequest,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        let known = self.groups.contains_key(&request.group_id);
+        let refused = match consumer::check(client, request) {
+            Err(refusal) => Some(refusal),
+            Ok(()) if known => None,
+            Ok(()) if request.member_epoch != consumer::JOINS => {
+                Some((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."))
+            }
+            Ok(()) => None,
+        };
+        if let Some(refusal) = refused {
+            return self.desk.answer(token, consumer::heartbeat_refused(refusal));
+        }
+        group_of(&mut self.groups, &request.group_id);
+        self.with(&request.group_id, |group, desk| {
+            group.consumer_heartbeat(desk, token, client, request, topics, now);
+        });
+    }
+
+    /// Whether a member of the new protocol may ask for the group's offsets. Whoever says nothing of itself may.
+    pub fn may_fetch(&self, group: &str, member: Option<&Str>, epoch: i32) -> Result<(), ErrorCode> {
+        let consumers = self.groups.get(group).and_then(|group| group.consumers.as_ref());
+        match (consumers, member) {
+            (Some(consumers), Some(member)) if epoch >= 0 => consumers.may_commit(member, epoch),
+            _ => Ok(()),
         }
     }
 

@@ -2,13 +2,19 @@
 
 use crate::Coordinator;
 use crate::classic::{Classic, State};
+use crate::group::Group;
+use crate::subscription::CONSUMER;
+use crate::topics::Topics;
 use bytes::Bytes;
+use highwater_wire::messages::consumer_group_describe;
 use highwater_wire::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
 use highwater_wire::messages::list_groups::ListedGroup;
 use highwater_wire::{ErrorCode, Str};
 
 /// The type of all groups whose members assign among themselves.
 const CLASSIC: &str = "Classic";
+/// The type of all groups of the new protocol.
+const CONSUMER_TYPE: &str = "Consumer";
 /// From here on it is an error to ask for a group that does not exist.
 const NOT_FOUND_FROM: i16 = 6;
 
@@ -27,7 +33,7 @@ impl State {
 impl Coordinator {
     /// A group and its members, as an answer of that version has them.
     pub fn describe(&self, id: &Str, version: i16) -> DescribedGroup {
-        let Some(group) = self.groups.get(id) else {
+        let Some(group) = self.groups.get(id).filter(|group| group.consumers.is_none()) else {
             let missing = version >= NOT_FOUND_FROM;
             return DescribedGroup {
                 error_code: if missing { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE },
@@ -54,19 +60,40 @@ impl Coordinator {
         let has = |filter: &[Str], word: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
         };
-        if !has(types, CLASSIC) {
-            return Vec::new();
-        }
-        self.groups
-            .values()
-            .filter(|group| has(states, group.classic.state.name()))
-            .map(|group| ListedGroup {
+        let listed = |group: &Group| {
+            let (protocol_type, state, kind) = match &group.consumers {
+                Some(consumers) => (Str::from_static(CONSUMER), consumers.state_name(), CONSUMER_TYPE),
+                None => {
+                    let protocol_type = group.classic.protocol_type.clone().unwrap_or_default();
+                    (protocol_type, group.classic.state.name(), CLASSIC)
+                }
+            };
+            ListedGroup {
                 group_id: group.id.clone(),
-                protocol_type: group.classic.protocol_type.clone().unwrap_or_default(),
-                group_state: Str::from_static(group.classic.state.name()),
-                group_type: Str::from_static(CLASSIC),
-            })
-            .collect()
+                protocol_type,
+                group_state: Str::from_static(state),
+                group_type: Str::from_static(kind),
+            }
+        };
+        let all = self.groups.values().map(listed);
+        all.filter(|group| has(states, &group.group_state) && has(types, &group.group_type)).collect()
+    }
+
+    /// A group of the new protocol and its members.
+    pub fn describe_consumers(
+        &self,
+        id: &Str,
+        topics: &dyn Topics,
+    ) -> consumer_group_describe::DescribedGroup {
+        match self.groups.get(id).and_then(|group| group.consumers.as_ref()) {
+            Some(consumers) => consumers.described(id, topics),
+            None => consumer_group_describe::DescribedGroup {
+                error_code: ErrorCode::GROUP_ID_NOT_FOUND,
+                error_message: Some(Str::from(format!("Group {id} is not a consumer group."))),
+                group_id: id.clone(),
+                ..consumer_group_describe::DescribedGroup::default()
+            },
+        }
     }
 }
 

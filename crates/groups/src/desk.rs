@@ -1,7 +1,7 @@
 //! What groups work with: settings, timers, and what is to be done.
 
 use crate::timers::Timers;
-use crate::{Action, Answer, GroupSettings, Record, Token, WriteId};
+use crate::{Action, Answer, GroupSettings, Note, Record, Token, WriteId};
 use highwater_wire::{ErrorCode, Str};
 use std::collections::VecDeque;
 
@@ -31,6 +31,13 @@ pub(crate) enum Then {
     Nothing,
     /// The answer to a request.
     Answer(Token, Answer),
+    /// The answer to a commit of offsets.
+    Commit {
+        token: Token,
+        answer: Answer,
+        generation: i32,
+        member: Str,
+    },
     /// The members of a generation get their assignments.
     Assign {
         generation: i32,
@@ -81,6 +88,14 @@ impl Desk {
         let write = self.writes.pop_front().expect("what was written is one of the writes under way");
         assert_eq!(write.id, id, "writes are told of in their order");
         write
+    }
+
+    pub(crate) fn reload(&mut self) {
+        self.actions.push_back(Action::Reload);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.actions.push_back(Action::Note(note));
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {

@@ -1,9 +1,11 @@
 //! One group.
 
 use crate::classic::{Classic, State};
+use crate::consumer::Consumers;
 use crate::desk::{Desk, Then};
 use crate::offsets::Offsets;
-use crate::{Now, Record};
+use crate::{GroupMetadataValue, Note, Now, Record};
+use highwater_types::{Timestamp, mutant};
 use highwater_wire::Str;
 
 /// One group: its members, and how far it has read.
@@ -12,6 +14,8 @@ pub(crate) struct Group {
     pub(crate) id: Str,
     pub(crate) offsets: Offsets,
     pub(crate) classic: Classic,
+    /// A group of the new protocol, if it is one.
+    pub(crate) consumers: Option<Consumers>,
     /// Whether a record in the log tells of the group itself.
     pub(crate) saved: bool,
     /// How many writes of it are under way.
@@ -22,12 +26,13 @@ impl Group {
     /// A group of which nothing is known. Its name does not keep the bytes in memory that it is a part of.
     pub(crate) fn new(id: &str) -> Self {
         let (offsets, classic) = (Offsets::default(), Classic::default());
-        Self { id: Str::from(id), offsets, classic, saved: false, writing: 0 }
+        Self { id: Str::from(id), offsets, classic, consumers: None, saved: false, writing: 0 }
     }
 
     /// Whether nothing would be lost without it.
     pub(crate) fn is_vacant(&self) -> bool {
-        self.classic.is_vacant() && self.offsets.is_empty() && !self.saved && self.writing == 0
+        let known = self.consumers.is_some() || self.saved || self.writing > 0;
+        self.classic.is_vacant() && self.offsets.is_empty() && !known
     }
 
     pub(crate) fn write(&mut self, desk: &mut Desk, records: Vec<Record>, then: Then) {
@@ -38,11 +43,26 @@ impl Group {
     /// Applies a record of the log while the coordinator is made.
     pub(crate) fn replay(&mut self, record: Record) {
         match record {
-            Record::Offset(key, value) => self.offsets.set(&key, value.as_ref()),
+            Record::Offset(key, mut value) => {
+                if mutant!("group-expire-reload")
+                    && let Some(value) = &mut value
+                {
+                    // "Not said" is taken for a time long ago.
+                    value.expire_timestamp = value.expire_timestamp.max(Timestamp(0));
+                }
+                self.offsets.set(&key, value.as_ref());
+            }
             Record::Group(_, value) => {
                 self.saved = value.is_some();
                 self.classic = value.map_or_else(Classic::default, |value| Classic::restored(&value));
             }
+            Record::ConsumerGroup(_, None) => self.consumers = None,
+            record if record.is_tombstone() => {
+                if let Some(consumers) = &mut self.consumers {
+                    consumers.apply(&record);
+                }
+            }
+            record => self.consumers.get_or_insert_default().apply(&record),
         }
     }
 
@@ -57,7 +77,24 @@ impl Group {
                     self.classic = Classic::default();
                 }
             }
+            // These were applied when they were decided on.
+            _ => {}
         }
+    }
+
+    /// What a record that is committed now says of the members, for those who watch.
+    pub(crate) fn tell(&self, desk: &mut Desk, value: Option<&GroupMetadataValue>) {
+        let members = value.map_or_else(Vec::new, |value| {
+            value.members.iter().map(|member| (member.member_id.clone(), member.assignment.clone())).collect()
+        });
+        let generation = value.map_or(-1, |value| value.generation);
+        desk.note(Note::Generation { group: self.id.clone(), generation, members });
+    }
+
+    /// The records by which nothing is left of a group of the new protocol that has no members, which it is no more.
+    pub(crate) fn dissolved(&mut self) -> Vec<Record> {
+        let consumers = self.consumers.take();
+        consumers.map_or_else(Vec::new, |consumers| consumers.tombstones(&self.id))
     }
 
     /// Forgets offsets that nobody needs any more, and the group if that were all.
@@ -66,9 +103,16 @@ impl Group {
         if self.writing > 0 {
             return;
         }
-        let expired = self.offsets.expired(&self.classic, desk.settings.offsets_retention, now.wall);
+        let retention = desk.settings.offsets_retention;
+        let expired = match &self.consumers {
+            Some(consumers) => self.offsets.expired_of(consumers, retention, now.wall),
+            None => self.offsets.expired(&self.classic, retention, now.wall),
+        };
         let all = expired.len() == self.offsets.len();
         let mut records = self.offsets.forgotten(&self.id, expired);
+        if all && self.consumers.as_ref().is_some_and(|consumers| consumers.members.is_empty()) {
+            records.extend(self.dissolved());
+        }
         if all && self.saved && self.classic.state == State::Empty && self.classic.is_vacant() {
             records.push(Record::Group(self.id.clone(), None));
         }

@@ -12,6 +12,7 @@
 
 mod action;
 mod classic;
+mod consumer;
 mod coordinator;
 mod describe;
 mod desk;
@@ -24,12 +25,17 @@ mod subscription;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod topics;
 
-pub use action::{Action, Answer, Client, Now, Token, WriteId};
+pub use action::{Action, Answer, Client, Note, Now, Token, WriteId};
+pub use consumer::ConsumerSettings;
 pub use coordinator::Coordinator;
 pub use offsets::{Commit, CommittedOffset, NewOffset};
 pub use partition::partition_of;
 pub use records::{
-    GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue, Record, RecordError,
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupValue, ConsumerMemberValue, CurrentMemberValue,
+    GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue, OwnedPartitions, Record,
+    RecordError, TargetEpochValue, TargetMemberValue,
 };
 pub use settings::GroupSettings;
+pub use topics::Topics;

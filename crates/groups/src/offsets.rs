@@ -1,6 +1,7 @@
 //! How far groups have read.
 
 use crate::classic::{Classic, State};
+use crate::consumer::Consumers;
 use crate::desk::{Desk, Then};
 use crate::group::Group;
 use crate::subscription::CONSUMER;
@@ -91,8 +92,7 @@ impl Offsets {
             }
             return;
         };
-        // A planted bug takes "not said" for a time long ago.
-        let said = value.expire_timestamp != Timestamp::NONE || mutant!("group-expire-reload");
+        let said = value.expire_timestamp != Timestamp::NONE;
         let offset = CommittedOffset {
             offset: value.offset,
             leader_epoch: value.leader_epoch,
@@ -133,6 +133,26 @@ impl Offsets {
             .filter(|(topic, _, offset)| is_expired(topic, offset))
             .map(|(topic, partition, _)| (topic.clone(), partition))
             .collect()
+    }
+
+    /// Those of a group of the new protocol that have expired: of topics that no member wants.
+    pub(crate) fn expired_of(
+        &self,
+        consumers: &Consumers,
+        retention: Duration,
+        now: Timestamp,
+    ) -> Vec<(Str, PartitionIndex)> {
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let mut expired = Vec::new();
+        for (topic, partitions) in self.topics.iter().filter(|(topic, _)| !consumers.wants(topic)) {
+            for (partition, offset) in partitions {
+                let old = now.0.saturating_sub(offset.committed_at.0) >= retention;
+                if offset.expires_at.map_or(old, |at| now >= at) {
+                    expired.push((topic.clone(), *partition));
+                }
+            }
+        }
+        expired
     }
 
     /// The records by which some of them are forgotten.
@@ -185,10 +205,14 @@ impl Group {
         if records.is_empty() {
             return desk.answer(token, answer);
         }
-        self.write(desk, records, Then::Answer(token, answer));
+        let (generation, member) = (commit.generation, Str::from(&*commit.member));
+        self.write(desk, records, Then::Commit { token, answer, generation, member });
     }
 
     fn may_commit(&self, commit: &Commit) -> Result<(), ErrorCode> {
+        if let Some(consumers) = &self.consumers {
+            return consumers.may_commit(&commit.member, commit.generation);
+        }
         let classic = &self.classic;
         if commit.generation >= 0 || !commit.member.is_empty() || commit.instance.is_some() {
             if mutant!("group-no-generation") {
@@ -216,6 +240,7 @@ impl Group {
         token: Token,
         partitions: Vec<(Str, PartitionIndex)>,
     ) {
+        let wants = |topic: &Str| self.consumers.as_ref().is_some_and(|consumers| consumers.wants(topic));
         let wanted = match (&self.classic.state, &self.classic.subscribed) {
             (State::Empty, _) => None,
             (_, Some(wanted)) if self.classic.protocol_type.as_deref() == Some(CONSUMER) => Some(wanted),
@@ -224,7 +249,7 @@ impl Group {
         let mut codes = Vec::with_capacity(partitions.len());
         let mut forgotten = Vec::new();
         for (topic, partition) in partitions {
-            if wanted.is_some_and(|wanted| wanted.contains(&topic)) {
+            if wanted.is_some_and(|wanted| wanted.contains(&topic)) || wants(&topic) {
                 codes.push(ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC);
                 continue;
             }
@@ -257,13 +282,17 @@ impl Group {
 
     /// Deletes the group, if it has no members.
     pub(crate) fn delete(&mut self, desk: &mut Desk, token: Token) {
-        if !self.classic.is_vacant() {
+        let has_members = self.consumers.as_ref().is_some_and(|consumers| !consumers.members.is_empty());
+        if !self.classic.is_vacant() || has_members {
             return desk.answer(token, Answer::DeleteGroup(ErrorCode::NON_EMPTY_GROUP));
         }
         let all: Vec<_> =
             self.offsets.iter().map(|(topic, partition, _)| (topic.clone(), partition)).collect();
         let mut records = self.offsets.forgotten(&self.id, all);
-        records.push(Record::Group(self.id.clone(), None));
+        match &self.consumers {
+            Some(_) => records.extend(self.dissolved()),
+            None => records.push(Record::Group(self.id.clone(), None)),
+        }
         self.write(desk, records, Then::Answer(token, Answer::DeleteGroup(ErrorCode::NONE)));
     }
 }

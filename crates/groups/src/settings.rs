@@ -1,5 +1,6 @@
 //! What coordinators go by.
 
+use crate::consumer::ConsumerSettings;
 use std::time::Duration;
 
 /// What a coordinator goes by. The defaults are Kafka's.
@@ -20,6 +21,8 @@ pub struct GroupSettings {
     pub offsets_retention: Duration,
     /// How often they are looked through (`offsets.retention.check.interval.ms`).
     pub retention_check_interval: Duration,
+    /// Groups of the new protocol.
+    pub consumer: ConsumerSettings,
 }
 
 impl Default for GroupSettings {
@@ -32,6 +35,7 @@ impl Default for GroupSettings {
             offset_metadata_max_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             retention_check_interval: Duration::from_secs(600),
+            consumer: ConsumerSettings::default(),
         }
     }
 }

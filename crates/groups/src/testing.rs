@@ -94,6 +94,8 @@ impl Bench {
                 match action {
                     Action::Answer(token, answer) => self.answers.push((token.0, answer)),
                     Action::Write(id, records) => self.held.push_back((id, records)),
+                    Action::Note(_) => {}
+                    Action::Reload => panic!("nothing of consumers fails here"),
                 }
             }
             if self.hold {
@@ -329,6 +331,7 @@ fn text(answer: &Answer) -> String {
         }
         Answer::Sync(response) => response.error_code.name().to_owned(),
         Answer::Heartbeat(code) | Answer::DeleteGroup(code) => code.name().to_owned(),
+        Answer::ConsumerHeartbeat(response) => response.error_code.name().to_owned(),
         Answer::Leave(each) => codes(each),
         Answer::Commit(each) | Answer::DeleteOffsets(each) => result(each),
     }

@@ -15,6 +15,10 @@ pub(crate) enum Timer {
     Join { group: Str },
     /// Members had their time to fetch their assignments.
     Sync { group: Str },
+    /// A member of the new protocol was not heard of, or was since.
+    ConsumerSession { group: Str, member: Str },
+    /// A member had its time to give up partitions in an epoch.
+    Revocation { group: Str, member: Str, epoch: i32 },
     /// Offsets may have expired.
     Expiry,
 }

@@ -50,6 +50,9 @@ pub enum Command {
     /// Make, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
+    /// List, describe, reset and delete consumer groups, and tell how far behind they are.
+    #[command(subcommand)]
+    Group(commands::group::GroupCommand),
     /// Look after a cluster.
     #[command(subcommand)]
     Cluster(commands::cluster::ClusterCommand),
@@ -154,6 +157,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args, &output),
         Command::Config(command) => commands::config::run(&command, &output),
         Command::Topic(command) => commands::topic::run(&command, &output),
+        Command::Group(command) => commands::group::run(&command, &output),
         Command::Cluster(command) => commands::cluster::run(&command, &output),
         Command::Produce(args) => commands::produce::run(&args, &output),
         Command::Consume(args) => commands::consume::run(&args, &output),

@@ -7,6 +7,7 @@ use crate::proto;
 use crate::types::{LogId, Vote};
 use bytes::Bytes;
 use highwater_env::{Disk, Env, File, OpenMode};
+use highwater_types::mutant;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,14 +37,18 @@ impl<E: Env> Files<E> {
         self.dir.join(name)
     }
 
-    /// Makes the directory, durably.
-    pub async fn make_dir(&self) -> io::Result<()> {
+    /// Makes the directory, durably, if it is not there, and all that is seen in it durable: a file that a process
+    /// before this one renamed and did not come to sync is not to be relied upon and then be lost with the power.
+    pub async fn open_dir(&self) -> io::Result<()> {
         let disk = self.env.disk();
         disk.create_dir_all(&self.dir).await?;
-        match self.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => disk.sync_dir(parent).await,
-            None => Ok(()),
+        if let Some(parent) = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            disk.sync_dir(parent).await?;
         }
+        if mutant!("raft-open-unsynced") {
+            return Ok(());
+        }
+        disk.sync_dir(&self.dir).await
     }
 
     /// The contents of a file; None if there is none.

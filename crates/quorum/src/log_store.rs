@@ -94,13 +94,22 @@ impl<E: Env> LogStore<E> {
     }
 
     /// The id of the last entry, purged ones included.
-    fn last(&self) -> Option<LogId> {
+    pub fn last(&self) -> Option<LogId> {
         let (first, end) = (self.first(), self.end());
         if end == first {
             return self.purged();
         }
-        let epoch = self.0.log.epoch_at(offset(end - 1));
-        Some(log_id(term(epoch.expect("Invariant: a log knows the epoch of each record")), end - 1))
+        Some(self.id_before(end).expect("Invariant: a log knows the epoch of each record"))
+    }
+
+    /// The id of the entry before an index, if it is known: it is not when it was removed.
+    pub fn id_before(&self, index: u64) -> Option<LogId> {
+        let purged = self.purged();
+        if index <= next_index(purged) {
+            return purged.filter(|id| id.index + 1 == index);
+        }
+        let epoch = self.0.log.epoch_at(offset(index - 1))?;
+        Some(log_id(term(epoch), index - 1))
     }
 
     /// Reads entries from `from` on, up to `to` or until there is enough.

@@ -30,7 +30,7 @@ impl<E: Env> Quorum<E> {
         let members = self.members().await?;
         let known = members.get_node(&node);
         if known == Some(&peer) {
-            return Ok(());
+            return self.settle_members().await;
         }
         if known.is_some_and(|known| known.disk != peer.disk) && !mutant!("raft-wiped-voter") {
             if members.voter_ids().any(|voter| voter == node) {
@@ -100,9 +100,23 @@ impl<E: Env> Quorum<E> {
         let node = node_of(id)?;
         let _turn = self.inner().membership_turn.lock().await;
         if self.members().await?.get_node(&node).is_none() {
-            return Ok(());
+            return self.settle_members().await;
         }
         self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node]))).await
+    }
+
+    /// Waits until the members as this node has them are committed: what another call asked for, and did not wait
+    /// for, may still come to nothing.
+    async fn settle_members(&self) -> Result<(), ProposeError> {
+        let asked = self.inner().raft.with_raft_state(|state| {
+            let latest = state.membership_state.effective();
+            *latest.log_id() <= state.committed
+        });
+        if self.in_time(asked).await?.map_err(crate::quorum::fatal)? {
+            return Ok(());
+        }
+        self.inner().env.observe(&Event::Reached("quorum: change of members waited for"));
+        self.propose(self.leadership().term, Bytes::new()).await.map(drop)
     }
 
     /// The members as the library has them.

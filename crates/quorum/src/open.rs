@@ -36,7 +36,7 @@ pub(crate) async fn open<E: Env>(
     machine: Box<dyn Machine>,
 ) -> Result<Opened<E>, QuorumError> {
     let files = Arc::new(Files::new(env.clone(), options.dir.clone()));
-    files.make_dir().await.map_err(files.failed("make", ""))?;
+    files.open_dir().await.map_err(files.failed("open", ""))?;
     let (snapshots, snapshot) = SnapshotFile::open(Arc::clone(&files)).await?;
     let snapshots = Arc::new(snapshots);
     let covered = snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
@@ -125,7 +125,10 @@ async fn check_log<E: Env>(
     }
     let first = Offset(i64::try_from(first).unwrap_or(i64::MAX));
     if log.is_poisoned() {
-        return damaged("it failed while it was opened".to_owned());
+        // What is on disk may well be whole: the next opening tells.
+        let path = std::path::PathBuf::from(log.id().to_string());
+        let source = io::Error::other("a write or sync of it failed since it was opened");
+        return Err(QuorumError::Io { action: "use the log", path, source });
     }
     if log.start_offset() > first {
         return damaged(format!("it begins at {}, and should begin at {first}", log.start_offset()));

@@ -3,7 +3,7 @@
 use crate::Peer;
 use crate::error::{ProposeError, QuorumError};
 use crate::leadership::{Fence, Leadership, Progress, Status};
-use crate::log_store::{broker, voters};
+use crate::log_store::{LogStore, broker, voters};
 use crate::machine::Machine;
 use crate::network::Clients;
 use crate::open::{Opened, open};
@@ -38,6 +38,7 @@ pub(crate) struct Inner<E: Env> {
     pub env: E,
     pub options: QuorumOptions,
     pub raft: Raft,
+    pub log: LogStore<E>,
     /// Read at will, and never waited for: who waits is woken by `progress`.
     pub metrics: watch::Receiver<Metrics>,
     pub progress: Arc<Progress>,
@@ -83,11 +84,12 @@ impl<E: Env> Quorum<E> {
         let Opened { log, machine, progress } = open(&env, log, &options, machine).await?;
         let snapshot_timeout = options.snapshot_timeout;
         let clients = Clients { env: env.clone(), node, transport, snapshot_timeout };
-        let started = within(Arc::clone(&scope), Raft::new(node, config, clients, log, machine)).await;
+        let started =
+            within(Arc::clone(&scope), Raft::new(node, config, clients, log.clone(), machine)).await;
         let raft = started.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         let metrics = raft.metrics();
         let (incoming, membership_turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        let inner = Inner { env, options, raft, metrics, progress, incoming, membership_turn, scope };
+        let inner = Inner { env, options, raft, log, metrics, progress, incoming, membership_turn, scope };
         let quorum = Self(Arc::new(inner));
         quorum.start().await.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         Ok(quorum)

@@ -3,11 +3,11 @@
 use crate::message::{Call, Chunk, Reply, Request};
 use crate::quorum::{Inner, Quorum};
 use crate::snapshot_file::MAX_SNAPSHOT_BYTES;
-use crate::types::{Snapshot, SnapshotMeta, Vote};
+use crate::types::{EffectiveMembership, Snapshot, SnapshotMeta, Vote};
 use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_types::mutant;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use std::fmt::Display;
 
 /// A snapshot of which some pieces have come.
@@ -43,12 +43,40 @@ impl<E: Env> Inner<E> {
             ));
         }
         match request.call {
-            Call::Vote(call) => match self.raft.vote(call).await {
-                Ok(answer) => Reply::Vote(answer),
-                Err(error) => refused(error),
-            },
+            Call::Vote(call) => self.vote_for(call).await,
             Call::Append(call) => self.append(call).await,
             Call::Snapshot(chunk) => self.take_chunk(*chunk).await,
+        }
+    }
+
+    /// Votes, or not.
+    ///
+    /// A voter that has the entry that takes it out, and does not know it to be committed, may still be needed to
+    /// elect who commits it (dissertation on Raft, 4.2.2): the others may not have the entry. The library would have
+    /// it refuse them for that. But from this entry on nothing counts it, so it may compare logs as if it had got
+    /// only what comes before.
+    async fn vote_for(&self, mut call: VoteRequest<u64>) -> Reply {
+        let node = self.node();
+        let taken_out = self.raft.with_raft_state(move |state| {
+            let (latest, before) = (state.membership_state.effective(), state.membership_state.committed());
+            let is_voter = |members: &EffectiveMembership| members.voter_ids().any(|voter| voter == node);
+            let taken_out = !is_voter(latest) && is_voter(before);
+            latest.log_id().filter(|_| taken_out).map(|id| id.index)
+        });
+        match taken_out.await {
+            Ok(Some(index)) => {
+                let (before, last) = (self.log.id_before(index), self.log.last());
+                if before.is_some() && call.last_log_id >= before && call.last_log_id < last {
+                    self.env.observe(&Event::Reached("quorum: voter on its way out votes"));
+                    call.last_log_id = last;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => return refused(error),
+        }
+        match self.raft.vote(call).await {
+            Ok(answer) => Reply::Vote(answer),
+            Err(error) => refused(error),
         }
     }
 

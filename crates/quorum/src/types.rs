@@ -25,6 +25,7 @@ pub(crate) type EntryPayload = openraft::EntryPayload<Types>;
 pub(crate) type LeaderId = openraft::LeaderId<u64>;
 pub(crate) type LogId = openraft::LogId<u64>;
 pub(crate) type Membership = openraft::Membership<u64, Peer>;
+pub(crate) type EffectiveMembership = openraft::EffectiveMembership<u64, Peer>;
 pub(crate) type StoredMembership = openraft::StoredMembership<u64, Peer>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
 pub(crate) type Snapshot = openraft::Snapshot<Types>;

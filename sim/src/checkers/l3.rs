@@ -66,7 +66,9 @@ fn produces(end: &End<'_>) -> Result<(), Violation> {
 fn is_open(op: &Op) -> bool {
     match op {
         Op::Send { outcome, .. } => *outcome == Outcome::Open,
-        Op::Read { .. } => false,
+        Op::Read { .. } | Op::Assigned { .. } => false,
+        Op::Commit { answer, .. } => *answer == Outcome::Open,
+        Op::Committed { answer, .. } => *answer == Outcome::Open,
         Op::ListOffset { answer, .. } => *answer == Outcome::Open,
         Op::DeleteRecords { answer, .. } => *answer == Outcome::Open,
         Op::CreateTopic { answer, .. } => *answer == Outcome::Open,
@@ -80,6 +82,9 @@ fn what(entry: &Entry) -> String {
     match &entry.op {
         Op::Send { topic, value, .. } => format!("send {} to {topic}", shown(Some(value))),
         Op::Read { topic, partition, .. } => format!("read from {topic}-{partition}"),
+        Op::Assigned { group, .. } => format!("read for group {group}"),
+        Op::Commit { group, .. } => format!("commit the offsets of group {group}"),
+        Op::Committed { group, .. } => format!("look up the offsets of group {group}"),
         Op::ListOffset { topic, partition, query, .. } => format!("look up {query} in {topic}-{partition}"),
         Op::DeleteRecords { topic, partition, before, .. } => {
             format!("delete the records of {topic}-{partition} before {before}")

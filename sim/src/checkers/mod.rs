@@ -13,6 +13,7 @@ mod h2;
 mod h3;
 mod h4;
 mod h5;
+mod h7;
 mod h8;
 mod h9;
 mod index;
@@ -30,6 +31,7 @@ pub mod rules;
 pub mod s1;
 mod s10;
 mod s11;
+mod s12;
 mod s14;
 mod s1b;
 pub mod s2;
@@ -240,12 +242,14 @@ impl Checkers {
                 Box::new(s9::WrittenOnce::default()),
                 Box::new(s10::Recovery::default()),
                 Box::new(s11::Sets),
+                Box::new(s12::Owners::default()),
                 Box::new(s14::Acknowledgements::default()),
                 Box::new(h1::NothingLost),
                 Box::new(h2::Agreement),
                 Box::new(h3::NothingUnsent),
                 Box::new(h4::Order),
                 Box::new(h5::NothingTwice::default()),
+                Box::new(h7::Offsets),
                 Box::new(h8::Retention),
                 Box::new(h9::Metadata),
                 Box::new(l1::Leaders),
@@ -358,6 +362,7 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
             "S11",
             "in-sync and eligible sets are replicas, disjoint, and without those who have to catch up first",
         ),
+        ("S12", "a partition has one owner in a generation of a group, whose members alone commit"),
         ("S14", "an acknowledgement by all in-sync replicas is below the high watermark and on their disks"),
         (
             "H1",
@@ -370,10 +375,15 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
         ),
         ("H4", "a producer's order is the offset order, and a consumer neither skips nor goes back"),
         ("H5", "what an idempotent producer sent stands in the log once"),
+        (
+            "H7",
+            "a look at a group's offsets gives what was committed last, and members read all that is committed",
+        ),
         ("H8", "nothing younger than its retention disappears, and offset lookups equal a linear scan"),
         ("H9", "operations on metadata and reads of it are linearizable"),
         ("L1", "when faults are over there is one stable controller, and partitions have leaders"),
         ("L2", "when faults are over all replicas are in sync and hold the same, what rotted included"),
         ("L3", "every operation ends, and when faults are over new records are taken"),
+        ("L5", "when faults are over a group reads all there is"),
     ]
 }

@@ -106,6 +106,11 @@ impl SimDisk {
         self.shared.lock().rules.push(rule);
     }
 
+    /// Whether a fault is to come that the next operations of this kind may meet.
+    pub fn awaits(&self, op: Op) -> bool {
+        self.shared.lock().rules.iter().any(|rule| rule.op == op)
+    }
+
     /// Forgets the faults that have not happened yet.
     pub fn clear_rules(&self) {
         self.shared.lock().rules.clear();

@@ -10,6 +10,8 @@ use crate::checkers::rules::check;
 use crate::disk::{FaultRates, PowerRates};
 use crate::executor::{NodeId, Simulation, Violation};
 use highwater_env::{Env, Rng};
+use highwater_quorum::Status;
+use highwater_types::BrokerId;
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -295,16 +297,19 @@ impl<'a> Director<'a> {
         })
     }
 
-    /// Whether one node leads, of those that know the latest term.
+    /// Whether one node leads, and no other member knows a later term. Who was forgotten may stand for ever.
     fn has_leader(&self) -> bool {
         let running = lock(&self.shared.running);
-        let leads = |(node, running): (&NodeId, &node::Running)| {
-            let leadership = running.quorum.as_ref()?.leadership();
-            Some((leadership.term, leadership.leader == Some(broker_of(*node))))
+        let quorums =
+            running.iter().filter_map(|(node, running)| Some((broker_of(*node), running.quorum.as_ref()?)));
+        let statuses: BTreeMap<BrokerId, Status> =
+            quorums.map(|(id, quorum)| (id, quorum.status())).collect();
+        let leads = |(id, status): &(&BrokerId, &Status)| status.leader == Some(**id);
+        let Some((_, leader)) = statuses.iter().filter(leads).max_by_key(|(_, status)| status.term) else {
+            return false;
         };
-        let known: Vec<(u64, bool)> = running.iter().filter_map(leads).collect();
-        let latest = known.iter().map(|(term, _)| *term).max();
-        known.iter().filter(|(term, leads)| *leads && Some(*term) == latest).count() == 1
+        let mut members = leader.voters.iter().flatten().chain(&leader.learners);
+        members.all(|member| statuses.get(member).is_none_or(|status| status.term <= leader.term))
     }
 
     /// The members that have not applied an entry.

@@ -25,7 +25,8 @@ pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
     let admin = Admin::new(client.clone());
     let cluster = client.refresh_all().await?;
     let mut state = FinalState::default();
-    for (name, topic) in &cluster.topics {
+    // What brokers keep for themselves was sent by no client.
+    for (name, topic) in cluster.topics.iter().filter(|(_, topic)| !topic.is_internal) {
         let config = config(&admin, name).await?;
         for partition in &topic.partitions {
             let key = (name.clone(), partition.index);

@@ -151,13 +151,23 @@ async fn look(world: &World<'_>) -> FinalState {
     world.verifier.work("final-look", async move {
         let refused = workload::probe(&machine, &topics).await;
         let read = final_read::read(&machine).await.map_err(|error| error.to_string());
-        *slot.lock().expect("nobody panics") = Some(Look { refused, read });
+        let drained = match &read {
+            Ok(state) => workload::drain(&machine, state).await,
+            Err(_) => Ok(()),
+        };
+        *slot.lock().expect("nobody panics") = Some(Look { refused, read, drained });
     });
     wait(world, SETTLED_WITHIN * 10, || world.shared.busy() == 0).await;
-    let Some(Look { refused, read }) = found.lock().expect("nobody panics").take() else {
+    let Some(Look { refused, read, drained }) = found.lock().expect("nobody panics").take() else {
         violate(world, "the final read does not end".to_owned());
         return FinalState::default();
     };
+    if let Err(why) = drained
+        && is_strict(world)
+    {
+        world.simulation.violate(Violation::new("L5", why));
+        return FinalState::default();
+    }
     match (refused.into_iter().next(), read) {
         (Some(why), _) | (None, Err(why)) if is_strict(world) => {
             violate(world, format!("after faults ended, {why}"));
@@ -180,4 +190,6 @@ struct Look {
     /// New records that were not taken, and why.
     refused: Vec<String>,
     read: Result<FinalState, String>,
+    /// What the group did not read.
+    drained: Result<(), String>,
 }

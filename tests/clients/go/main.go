@@ -23,6 +23,7 @@ type program struct {
 	base      []kgo.Opt
 	admin     *kadm.Client
 	streaming *stream
+	member    *member
 }
 
 func main() {
@@ -86,6 +87,14 @@ func (p *program) answer(command string, words []string) ([]string, error) {
 		return nil, err
 	case "stop":
 		return one(p.streaming.stop(timeout))
+	case "join":
+		member, err := newMember(p.base, words[0], words[1], words[2])
+		p.member = member
+		return nil, err
+	case "leave":
+		return one(p.member.leave())
+	case "committed":
+		return p.committed(ctx, words[0], words[1], int32(number(words[2])))
 	default:
 		return nil, fmt.Errorf("no command %s", command)
 	}

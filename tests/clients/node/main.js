@@ -1,6 +1,7 @@
-// The program around KafkaJS; see ../README.md. KafkaJS consumes in groups only, so this one produces and administers.
+// The program around KafkaJS; see ../README.md. KafkaJS consumes in groups only: there is no `consume` here.
 'use strict'
 
+const fs = require('fs')
 const readline = require('readline')
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require('kafkajs')
 const { version } = require('kafkajs/package.json')
@@ -83,6 +84,41 @@ class Program {
   async deleteRecords(topic, partition, before) {
     await this.admin.deleteTopicRecords({ topic, partitions: [{ partition: Number(partition), offset: before }] })
     return this.offset(topic, partition, 'earliest')
+  }
+
+  async join(group, topic, path, _protocol) {
+    this.processed = 0
+    this.member = this.kafka(`member-${group}`).consumer({
+      groupId: group,
+      sessionTimeout: 6000,
+      heartbeatInterval: 500,
+      retry: RETRY,
+      maxWaitTimeInMs: 200,
+    })
+    await this.member.connect()
+    await this.member.subscribe({ topics: [topic], fromBeginning: true })
+    const eachBatch = async ({ batch, resolveOffset, commitOffsetsIfNecessary, heartbeat }) => {
+      const line = (message) => `${batch.partition} ${message.offset} ${message.value}\n`
+      fs.appendFileSync(path, batch.messages.map(line).join(''))
+      this.processed += batch.messages.length
+      resolveOffset(batch.lastOffset())
+      await commitOffsetsIfNecessary({
+        topics: [{ topic, partitions: [{ partition: batch.partition, offset: `${BigInt(batch.lastOffset()) + 1n}` }] }],
+      })
+      await heartbeat()
+    }
+    await this.member.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch })
+  }
+
+  async leave() {
+    await this.member.disconnect()
+    return this.processed
+  }
+
+  async committed(group, topic, partitions) {
+    const [{ partitions: found }] = await this.admin.fetchOffsets({ groupId: group, topics: [topic] })
+    const at = (partition) => found.find((offset) => offset.partition === partition)?.offset ?? '-1'
+    return Array.from({ length: Number(partitions) }, (_, partition) => at(partition))
   }
 }
 

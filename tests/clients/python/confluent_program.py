@@ -8,7 +8,7 @@ import confluent_kafka
 from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from harness import Record, read_records, serve, write_records
+from harness import Member, Record, read_records, serve, write_records
 
 TIMEOUT = 60
 
@@ -154,6 +154,43 @@ class Confluent:
     def stop(self):
         stream, self.streaming = self.streaming, None
         return stream.stop()
+
+    def consumer(self, group, **more):
+        config = dict(self.base)
+        config.update({"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}, **more)
+        return Consumer(config)
+
+    def join(self, group, topic, path, protocol):
+        # In the new protocol the broker says how long a session is.
+        session = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500} if protocol == "classic" else {}
+        consumer = self.consumer(group, **{"group.protocol": protocol}, **session)
+        consumer.subscribe([topic])
+
+        def poll():
+            for message in consumer.consume(500, timeout=0.2):
+                if message.error():
+                    print(f"told of {message.error()}", file=sys.stderr, flush=True)
+                    if message.error().fatal():
+                        raise confluent_kafka.KafkaException(message.error())
+                    continue
+                yield message.partition(), message.offset(), message.value()
+
+        def commit():
+            consumer.commit(asynchronous=False)
+
+        self.member = Member(poll, commit, consumer.close, confluent_kafka.KafkaException, path)
+        self.member.start()
+
+    def leave(self):
+        return self.member.leave()
+
+    def committed(self, group, topic, partitions):
+        consumer = self.consumer(group)
+        try:
+            places = [TopicPartition(topic, partition) for partition in range(int(partitions))]
+            return [max(place.offset, -1) for place in consumer.committed(places, timeout=TIMEOUT)]
+        finally:
+            consumer.close()
 
 
 class Stream(threading.Thread):

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+import threading
 
 
 class Record:
@@ -55,6 +56,51 @@ def write_records(path, records):
                 file.write(text(key.encode()) + text(value))
             count += 1
     return count
+
+
+class Member(threading.Thread):
+    """A member of a group: processes what it polls, and commits behind it, until told to leave.
+
+    `poll` gives (partition, offset, value) of new records; `commit` may fail with one of `failures`, after which the
+    records are processed again, by this member or another.
+    """
+
+    def __init__(self, poll, commit, close, failures, path):
+        super().__init__(daemon=True)
+        self.poll, self.commit, self.close, self.failures = poll, commit, close, failures
+        self.file = open(path, "a", encoding="utf-8")
+        self.leaving = threading.Event()
+        self.processed = 0
+        self.error = None
+
+    def run(self):
+        try:
+            while not self.leaving.is_set():
+                self.turn()
+            self.close()
+        except Exception as error:  # noqa: BLE001: the harness is told when it asks to leave.
+            print(f"the member failed: {error!r}", file=sys.stderr, flush=True)
+            self.error = error
+
+    def turn(self):
+        records = list(self.poll())
+        if not records:
+            return
+        for partition, offset, value in records:
+            self.file.write(f"{partition} {offset} {value.decode()}\n")
+        self.file.flush()
+        self.processed += len(records)
+        try:
+            self.commit()
+        except self.failures as error:
+            print(f"a commit failed: {error!r}", file=sys.stderr, flush=True)
+
+    def leave(self):
+        self.leaving.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.processed
 
 
 def serve(client):

@@ -6,8 +6,9 @@ import time
 import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
 
-from harness import Record, read_records, serve, write_records
+from harness import Member, Record, read_records, serve, write_records
 
 TIMEOUT = 60
 CREATE_TIME = 0
@@ -119,6 +120,40 @@ class KafkaPython:
         where = TopicPartition(topic, int(partition))
         answer = self.admin.delete_records({where: int(before)})
         return answer[where]["low_watermark"]
+
+    def consumer(self, group, **more):
+        return KafkaConsumer(
+            **self.base, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest", **more
+        )
+
+    def join(self, group, topic, path, _protocol):
+        consumer = self.consumer(group, session_timeout_ms=6000, heartbeat_interval_ms=500)
+        consumer.subscribe([topic])
+
+        def poll():
+            try:
+                polled = consumer.poll(timeout_ms=200)
+            except KafkaError as error:
+                print(f"told of {error!r}", file=sys.stderr, flush=True)
+                time.sleep(0.1)
+                return
+            for messages in polled.values():
+                for message in messages:
+                    yield message.partition, message.offset, message.value
+
+        self.member = Member(poll, consumer.commit, consumer.close, KafkaError, path)
+        self.member.start()
+
+    def leave(self):
+        return self.member.leave()
+
+    def committed(self, group, topic, partitions):
+        consumer = self.consumer(group)
+        try:
+            offsets = (consumer.committed(TopicPartition(topic, partition)) for partition in range(int(partitions)))
+            return [-1 if offset is None else offset for offset in offsets]
+        finally:
+            consumer.close()
 
 
 serve(KafkaPython(sys.argv[1]))

@@ -1,6 +1,7 @@
 //! Topics that come into being because a client asked for them.
 
 use super::{Cluster, Forward};
+use crate::handlers::create_topics::new_topic;
 use crate::response::frame_bytes;
 use highwater_env::Env;
 use highwater_metadata::controller::{self, NewTopic};
@@ -23,8 +24,13 @@ impl<E: Env> Cluster<E> {
             replication_factor: -1,
             ..CreatableTopic::default()
         };
+        self.create_topics(names.iter().map(topic).collect()).await;
+    }
+
+    /// Creates topics. Those that cannot be created are not; the caller looks.
+    pub(crate) async fn create_topics(&self, topics: Vec<CreatableTopic>) {
         let request = CreateTopicsRequest {
-            topics: names.iter().map(topic).collect(),
+            topics,
             timeout_ms: i32::try_from(TIMEOUT.as_millis()).unwrap_or(i32::MAX),
             validate_only: false,
         };
@@ -36,20 +42,17 @@ impl<E: Env> Cluster<E> {
             }
         };
         match self.forward(frame).await {
-            // Another request may have been faster, or the names may not do; the caller looks.
+            // Another request may have been faster, or the names may not do.
             Forward::Answered(_) => {}
-            Forward::Here => self.create_missing_topics_here(names).await,
+            Forward::Here => self.create_topics_here(&request.topics).await,
             Forward::Lost(problem) => {
                 tracing::warn!(problem, "topics that clients asked for may not have been created")
             }
         }
     }
 
-    async fn create_missing_topics_here(&self, names: Vec<String>) {
-        let topics: Vec<NewTopic> = names
-            .into_iter()
-            .map(|name| NewTopic { name, partitions: -1, replication_factor: -1, ..NewTopic::default() })
-            .collect();
+    async fn create_topics_here(&self, topics: &[CreatableTopic]) {
+        let topics: Vec<NewTopic> = topics.iter().map(new_topic).collect();
         let draw_id = || self.draw_topic_id();
         match self.change(|view| controller::create_topics(view, &topics, false, draw_id)).await {
             Ok(answers) => {

@@ -1,17 +1,22 @@
 //! ApiVersions, versions 0 to 4: what this broker speaks.
 //!
-//! No features are finalized, so that clients use neither the new group protocol nor transactions of version 2. A
-//! version that is not known is answered in version 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself
-//! (KIP-511).
+//! The feature `group.version` is finalized, by which clients know of the new group protocol (KIP-848). That of
+//! transactions of version 2 is not, so that clients do not use them. A version that is not known is answered in
+//! version 0 with UNSUPPORTED_VERSION and the versions of ApiVersions itself (KIP-511).
 
 use crate::dispatch::Context;
 use crate::response::{Answer, Outcome};
 use bytes::Bytes;
 use highwater_env::Env;
-use highwater_wire::messages::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
-use highwater_wire::{ApiKey, ErrorCode, Message, ServedVersions, version_table};
+use highwater_wire::messages::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use highwater_wire::{ApiKey, ErrorCode, Message, ServedVersions, Str, version_table};
 
 const SOFTWARE_FROM: i16 = 3;
+/// The feature that tells which group protocols there are, and its level from which on the new one is among them.
+const GROUP_VERSION: Str = Str::from_static("group.version");
+const CONSUMER_PROTOCOL: i16 = 1;
 
 pub(crate) fn begin<E: Env>(context: &Context<E>, body: Bytes) -> Answer<E> {
     let request = match ApiVersionsRequest::decode_body(body, context.version()) {
@@ -29,7 +34,20 @@ pub(crate) fn begin<E: Env>(context: &Context<E>, body: Bytes) -> Answer<E> {
         tracing::debug!(peer = %context.link.peer, name, version, "client");
     }
     let api_keys = version_table().iter().map(api_version).collect();
-    Answer::Ready(context.respond(&ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() }))
+    let supported =
+        SupportedFeatureKey { name: GROUP_VERSION, min_version: 0, max_version: CONSUMER_PROTOCOL };
+    let finalized = FinalizedFeatureKey {
+        name: GROUP_VERSION,
+        max_version_level: CONSUMER_PROTOCOL,
+        min_version_level: CONSUMER_PROTOCOL,
+    };
+    Answer::Ready(context.respond(&ApiVersionsResponse {
+        api_keys,
+        supported_features: vec![supported],
+        finalized_features_epoch: 0,
+        finalized_features: vec![finalized],
+        ..ApiVersionsResponse::default()
+    }))
 }
 
 /// Answers a version that is not known, in a form that every client can read.

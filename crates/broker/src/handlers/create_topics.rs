@@ -48,7 +48,8 @@ pub(crate) async fn handle<E: Env>(
     CreateTopicsResponse { throttle_time_ms: 0, topics: results.collect() }
 }
 
-fn new_topic(topic: &CreatableTopic) -> NewTopic {
+/// A topic as a request asks for it.
+pub(crate) fn new_topic(topic: &CreatableTopic) -> NewTopic {
     NewTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,

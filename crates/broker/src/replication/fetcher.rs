@@ -247,7 +247,7 @@ fn is_of_session(code: ErrorCode) -> bool {
 }
 
 /// Works until it is done, or the node stops.
-pub(super) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn until_stop<E: Env, T>(shared: &Shared<E>, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut stopped) = (pin!(work), pin!(shared.stop.raised()));
     poll_fn(|cx| {
         if stopped.as_mut().poll(cx).is_ready() {

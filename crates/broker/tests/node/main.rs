@@ -10,6 +10,7 @@ mod admin;
 mod cluster;
 mod connections;
 mod fetching;
+mod groups;
 mod metadata;
 mod metadata_crashes;
 mod metadata_log;

@@ -118,7 +118,14 @@ fn what_is_served_is_told_in_every_version() {
             let served: Vec<_> =
                 version_table().iter().map(|served| (served.key.0, served.first, served.last)).collect();
             assert_eq!(told, served);
-            assert!(response.finalized_features.is_empty());
+            // Features are told from version 3 on.
+            let features: Vec<_> = response
+                .finalized_features
+                .iter()
+                .map(|feature| (feature.name.to_string(), feature.max_version_level))
+                .collect();
+            let expected = if version >= 3 { vec![("group.version".to_owned(), 1)] } else { Vec::new() };
+            assert_eq!(features, expected);
         }
         let unnamed = ApiVersionsRequest { client_software_name: text("a b"), ..request };
         assert_eq!(client.call(3, &unnamed).await.error_code, ErrorCode::INVALID_REQUEST);

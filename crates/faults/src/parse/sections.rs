@@ -111,6 +111,7 @@ pub fn workload(root: &Section<'_>, cluster: &ClusterSpec) -> Result<WorkloadSpe
     };
     number("producers", 1..=MOST_CLIENTS, &mut workload.producers)?;
     number("consumers", 0..=MOST_CLIENTS, &mut workload.consumers)?;
+    number("members", 0..=MOST_CLIENTS, &mut workload.members)?;
     number("admins", 0..=MOST_CLIENTS, &mut workload.admins)?;
     number("operations_per_second", 1..=100_000, &mut workload.operations_per_second)?;
     number("keys", 1..=1_000_000, &mut workload.keys)?;

@@ -2,7 +2,7 @@
 
 use super::member::{Member, Waiting};
 use super::{Classic, State};
-use crate::desk::Desk;
+use crate::desk::{Desk, Then};
 use crate::group::Group;
 use crate::timers::Timer;
 use crate::{Answer, Client, Now, Token};
@@ -45,6 +45,11 @@ impl Group {
         if let Err(code) = self.may_join(desk, client, request) {
             return desk.answer(token, join_refused(client, member, code));
         }
+        if self.consumers.is_some() {
+            // It is empty, or the member would have been refused.
+            let records = self.dissolved();
+            self.write(desk, records, Then::Nothing);
+        }
         let waiting = Waiting { token, version: client.version };
         if !member.is_empty() && !self.classic.pending.contains_key(member) {
             return self.rejoin(desk, waiting, client, request, now);
@@ -79,6 +84,9 @@ impl Group {
         request: &JoinGroupRequest,
     ) -> Result<(), ErrorCode> {
         let (member, classic) = (&request.member_id, &self.classic);
+        if self.consumers.as_ref().is_some_and(|consumers| !consumers.members.is_empty()) {
+            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+        }
         if !classic.has_room(member, desk.settings.max_size) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }

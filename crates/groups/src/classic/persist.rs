@@ -10,7 +10,7 @@ use std::time::Duration;
 
 impl Group {
     /// The group as it is now.
-    pub(super) fn record(&self, now: Timestamp) -> Record {
+    pub(crate) fn record(&self, now: Timestamp) -> Record {
         let classic = &self.classic;
         let protocol = classic.protocol.as_deref().unwrap_or_default();
         let value = GroupMetadataValue {

@@ -48,6 +48,7 @@ fn a_long_text_is_refused_and_the_others_are_not() {
     let Some(crate::Action::Write(id, records)) = core.poll_action() else { panic!("a write") };
     assert_eq!(records.len(), 1);
     core.committed(id, crate::Now::default());
+    assert!(matches!(core.poll_action(), Some(crate::Action::Note(_))));
     let codes = vec![ErrorCode::OFFSET_METADATA_TOO_LARGE, ErrorCode::NONE];
     assert_eq!(core.poll_action(), Some(crate::Action::Answer(Token(1), crate::Answer::Commit(Ok(codes)))));
 }

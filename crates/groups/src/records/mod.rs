@@ -4,13 +4,19 @@
 //! form. What was deleted has no value. Kinds that are not known are passed over, so that a log of a later version can
 //! be read.
 
+mod consumer;
 mod group_metadata;
 mod offset_commit;
 
+pub use consumer::{
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupValue, ConsumerMemberValue, CurrentMemberValue,
+    OwnedPartitions, TargetEpochValue, TargetMemberValue,
+};
 pub use group_metadata::{GroupMetadataValue, MemberMetadata};
 pub use offset_commit::{OffsetCommitKey, OffsetCommitValue};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use consumer::{GroupOnlyKey, MemberKey};
 use highwater_wire::{DecodeError, Decoder, Encoder, Message, Segment, Str};
 
 /// Why a record cannot be read.
@@ -31,19 +37,27 @@ pub enum Record {
     Offset(OffsetCommitKey, Option<OffsetCommitValue>),
     /// A classic group; none: it is gone.
     Group(Str, Option<GroupMetadataValue>),
-}
-
-/// The key of a record of a classic group.
-#[derive(Clone, Debug, PartialEq, Message)]
-#[message(versions = "0", flexible = "none")]
-struct GroupKey {
-    group: Str,
+    /// A group of the new protocol; none: it is gone.
+    ConsumerGroup(Str, Option<ConsumerGroupValue>),
+    /// A member of such a group, and what it wants.
+    ConsumerMember(Str, Str, Option<ConsumerMemberValue>),
+    /// The epoch that the partitions are shared out for.
+    TargetEpoch(Str, Option<TargetEpochValue>),
+    /// What a member is to have.
+    TargetMember(Str, Str, Option<TargetMemberValue>),
+    /// What a member has.
+    CurrentMember(Str, Str, Option<CurrentMemberValue>),
 }
 
 /// Keys of this kind are written by Kafka no more, but may be read. They have the form of the next one.
 const OLD_OFFSET: i16 = 0;
 const OFFSET: i16 = 1;
 const GROUP: i16 = 2;
+const CONSUMER_GROUP: i16 = 3;
+const CONSUMER_MEMBER: i16 = 5;
+const TARGET_EPOCH: i16 = 6;
+const TARGET_MEMBER: i16 = 7;
+const CURRENT_MEMBER: i16 = 8;
 
 impl Record {
     /// Key and value as bytes.
@@ -53,9 +67,20 @@ impl Record {
                 (tagged(OFFSET, 0, key), value.as_ref().map(|value| versioned(value.version(), value)))
             }
             Self::Group(group, value) => (
-                tagged(GROUP, 0, &GroupKey { group: group.clone() }),
+                group_key(GROUP, group),
                 value.as_ref().map(|value| versioned(GroupMetadataValue::WRITTEN, value)),
             ),
+            Self::ConsumerGroup(group, value) => (group_key(CONSUMER_GROUP, group), first(value)),
+            Self::ConsumerMember(group, member, value) => {
+                (member_key(CONSUMER_MEMBER, group, member), first(value))
+            }
+            Self::TargetEpoch(group, value) => (group_key(TARGET_EPOCH, group), first(value)),
+            Self::TargetMember(group, member, value) => {
+                (member_key(TARGET_MEMBER, group, member), first(value))
+            }
+            Self::CurrentMember(group, member, value) => {
+                (member_key(CURRENT_MEMBER, group, member), first(value))
+            }
         }
     }
 
@@ -69,22 +94,82 @@ impl Record {
             }
             GROUP => {
                 let value = value.map(read::<GroupMetadataValue>).transpose()?;
-                Some(Self::Group(
-                    GroupKey::decode(&mut input, 0)?.group,
-                    value.map(GroupMetadataValue::completed),
-                ))
+                Some(Self::Group(group_of(&mut input)?, value.map(GroupMetadataValue::completed)))
+            }
+            CONSUMER_GROUP => Some(Self::ConsumerGroup(group_of(&mut input)?, optional(value)?)),
+            CONSUMER_MEMBER => {
+                let (group, member) = member_of(&mut input)?;
+                Some(Self::ConsumerMember(group, member, optional(value)?))
+            }
+            TARGET_EPOCH => Some(Self::TargetEpoch(group_of(&mut input)?, optional(value)?)),
+            TARGET_MEMBER => {
+                let (group, member) = member_of(&mut input)?;
+                Some(Self::TargetMember(group, member, optional(value)?))
+            }
+            CURRENT_MEMBER => {
+                let (group, member) = member_of(&mut input)?;
+                Some(Self::CurrentMember(group, member, optional(value)?))
             }
             _ => None,
         })
+    }
+
+    /// Whether it says that something is gone.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        match self {
+            Self::Offset(_, value) => value.is_none(),
+            Self::Group(_, value) => value.is_none(),
+            Self::ConsumerGroup(_, value) => value.is_none(),
+            Self::ConsumerMember(.., value) => value.is_none(),
+            Self::TargetEpoch(_, value) => value.is_none(),
+            Self::TargetMember(.., value) => value.is_none(),
+            Self::CurrentMember(.., value) => value.is_none(),
+        }
+    }
+
+    /// Whether it is about a group of the new protocol.
+    pub(crate) fn is_of_consumers(&self) -> bool {
+        !matches!(self, Self::Offset(..) | Self::Group(..))
     }
 
     /// The group that it is about.
     pub fn group(&self) -> &Str {
         match self {
             Self::Offset(key, _) => &key.group,
-            Self::Group(group, _) => group,
+            Self::Group(group, _)
+            | Self::ConsumerGroup(group, _)
+            | Self::ConsumerMember(group, ..)
+            | Self::TargetEpoch(group, _)
+            | Self::TargetMember(group, ..)
+            | Self::CurrentMember(group, ..) => group,
         }
     }
+}
+
+fn group_key(kind: i16, group: &Str) -> Bytes {
+    tagged(kind, 0, &GroupOnlyKey { group: group.clone() })
+}
+
+fn member_key(kind: i16, group: &Str, member: &Str) -> Bytes {
+    tagged(kind, 0, &MemberKey { group: group.clone(), member: member.clone() })
+}
+
+fn group_of(input: &mut Decoder) -> Result<Str, RecordError> {
+    Ok(GroupOnlyKey::decode(input, 0)?.group)
+}
+
+fn member_of(input: &mut Decoder) -> Result<(Str, Str), RecordError> {
+    let key = MemberKey::decode(input, 0)?;
+    Ok((key.group, key.member))
+}
+
+/// A value of the first version.
+fn first<M: Message>(value: &Option<M>) -> Option<Bytes> {
+    value.as_ref().map(|value| versioned(0, value))
+}
+
+fn optional<M: Message>(value: Option<Bytes>) -> Result<Option<M>, RecordError> {
+    value.map(|value| read::<M>(value).map(|(value, _)| value)).transpose()
 }
 
 /// Reads a value, and tells its version.

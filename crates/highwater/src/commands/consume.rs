@@ -5,7 +5,10 @@ use crate::output::{Output, Style};
 use crate::record_format::RecordFormat;
 use crate::session;
 use clap::Args;
-use highwater_client::{Client, ConsumedRecord, Consumer, ConsumerConfig, OffsetReset, StartAt};
+use highwater_client::{
+    Client, ConsumedRecord, Consumer, ConsumerConfig, GroupConfig, GroupConsumer, OffsetReset, Positions,
+    Rebalance, StartAt,
+};
 use highwater_env_tokio::TokioEnv;
 use highwater_types::{Offset, PartitionIndex, Timestamp};
 use serde_json::json;
@@ -25,6 +28,7 @@ Examples:
   highwater consume orders                                 what comes from now on
   highwater consume orders --from-beginning --count 10
   highwater consume orders --partition 2 --offset 1000 --exit-at-end
+  highwater consume orders --group billing                 as a member of a group, which goes on where it was
   highwater consume orders --from-time 1767225600000 --format '%p@%o %k: %s\\n'
 
 Formats: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp (ms), %h headers,
@@ -44,6 +48,10 @@ pub struct ConsumeArgs {
     /// Read this partition alone; may be given several times.
     #[arg(long, short)]
     partition: Vec<i32>,
+    /// Read as a member of this group: share the topic with its other members, and commit what was printed. What the
+    /// group has not read before starts at the end, or --from-beginning.
+    #[arg(long, short, conflicts_with_all = ["offset", "from_time", "partition", "exit_at_end"])]
+    group: Option<String>,
     /// Stop after this many records.
     #[arg(long, short)]
     count: Option<u64>,
@@ -60,7 +68,78 @@ pub struct ConsumeArgs {
 
 /// Does what was asked.
 pub fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<ExitCode> {
-    session::run(&args.connection, |client| async move { consume(client, args, output).await })
+    session::run(&args.connection, |client| async move {
+        match &args.group {
+            Some(group) => share(client, args, group, output).await,
+            None => consume(client, args, output).await,
+        }
+    })
+}
+
+/// Reads as a member of a group.
+async fn share(
+    client: Client<TokioEnv>,
+    args: &ConsumeArgs,
+    group: &str,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    session::topic(&client, &args.topic).await?;
+    // What is printed is committed right behind it.
+    let config =
+        GroupConfig { auto_commit: None, from_beginning: args.from_beginning, ..GroupConfig::new(group) };
+    let mut member = GroupConsumer::new(client, [&args.topic], config)?;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let records = tokio::select! {
+            biased;
+            _ = interrupt.recv() => break,
+            records = member.poll(POLL) => records?,
+        };
+        for rebalance in member.take_rebalances() {
+            output.note(&told(&rebalance));
+        }
+        let Some(last) = records.last().map(|record| record.partition) else { continue };
+        let mut printed = Positions::new();
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        for record in records {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            write(&record, args, output, &mut out)?;
+            printed.insert((record.topic.clone(), record.partition), record.offset.plus(1));
+        }
+        out.flush()?;
+        drop(out);
+        if let Err(error) = member.commit_offsets(printed).await {
+            output.note(&format!("what was printed, up to partition {last}, may be printed again: {error}"));
+        }
+    }
+    member.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(rebalance: &Rebalance) -> String {
+    let (what, partitions) = match rebalance {
+        Rebalance::Assigned(partitions) => ("has", partitions),
+        Rebalance::Revoked(partitions) => ("gives up", partitions),
+        Rebalance::Lost(partitions) => ("has lost", partitions),
+    };
+    let names: Vec<_> = partitions.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect();
+    format!("this member {what} {}", if names.is_empty() { "nothing".to_owned() } else { names.join(" ") })
+}
+
+fn write(
+    record: &ConsumedRecord,
+    args: &ConsumeArgs,
+    output: &Output,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    match output.style() {
+        Style::Json => writeln!(out, "{}", json_of(record)),
+        Style::Text => args.format.write(record, out),
+    }
 }
 
 async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) -> anyhow::Result<ExitCode> {
@@ -93,10 +172,7 @@ async fn consume(client: Client<TokioEnv>, args: &ConsumeArgs, output: &Output) 
                 continue;
             }
             left -= 1;
-            match output.style() {
-                Style::Json => writeln!(out, "{}", json_of(&record))?,
-                Style::Text => args.format.write(&record, &mut out)?,
-            }
+            write(&record, args, output, &mut out)?;
         }
         out.flush()?;
     }

@@ -50,6 +50,34 @@ pub(super) const BROKER_KEYS: &[Key] = &[
             "How many bytes per second the broker fetches for the replicas in follower.replication.throttled.replicas \
              of their topics.",
         ),
+    Key::new("group.consumer.heartbeat.interval.ms", ValueType::Int, "5000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How often a member of a group of the new protocol is told to send a heartbeat."),
+    Key::new("group.consumer.max.size", ValueType::Int, "2147483647")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The most members that a group of the new protocol may have."),
+    Key::new("group.consumer.session.timeout.ms", ValueType::Int, "45000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("After how long without a heartbeat a member of a group of the new protocol is taken for dead."),
+    Key::new("group.initial.rebalance.delay.ms", ValueType::Int, "3000")
+        .rule(Rule::at_least(0))
+        .read_only()
+        .doc("For how long a group without members waits for more of them after the first, before it shares its partitions."),
+    Key::new("group.max.session.timeout.ms", ValueType::Int, "1800000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The longest session timeout that a member of a group may ask for."),
+    Key::new("group.max.size", ValueType::Int, "2147483647")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The most members that a group may have."),
+    Key::new("group.min.session.timeout.ms", ValueType::Int, "6000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("The shortest session timeout that a member of a group may ask for."),
     Key::new("initial.broker.registration.timeout.ms", ValueType::Int, "60000")
         .rule(Rule::at_least(0))
         .read_only()
@@ -133,6 +161,40 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("num.partitions", ValueType::Int, "1")
         .rule(Rule::at_least(1))
         .doc("How many partitions a topic gets that is created without a number."),
+    Key::new("offset.metadata.max.bytes", ValueType::Int, "4096")
+        .rule(Rule::Within(0, 32_767))
+        .read_only()
+        .doc("The longest text that a client may keep with an offset that it commits."),
+    Key::new("offsets.commit.timeout.ms", ValueType::Int, "5000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("For how long a commit of offsets waits for the replicas before the client is told to try again."),
+    Key::new("offsets.retention.check.interval.ms", ValueType::Long, "600000")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How often offsets are looked through for those that have expired."),
+    Key::new("offsets.retention.minutes", ValueType::Int, "10080")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc(
+            "For how long the offsets of a group are kept after its last member has left, and those of topics that a \
+             group no longer reads.",
+        ),
+    Key::new("offsets.topic.num.partitions", ValueType::Int, "50")
+        .rule(Rule::at_least(1))
+        .read_only()
+        .doc("How many partitions the topic __consumer_offsets gets. Cannot be changed once there are groups."),
+    Key::new("offsets.topic.replication.factor", ValueType::Int, "3")
+        .rule(Rule::Within(1, 32_767))
+        .read_only()
+        .doc(
+            "How many replicas the topic __consumer_offsets gets, or the number of brokers in the cluster if that is \
+             less.",
+        ),
+    Key::new("offsets.topic.segment.bytes", ValueType::Int, "104857600")
+        .rule(Rule::at_least(1_048_576))
+        .read_only()
+        .doc("The size of the segments of the topic __consumer_offsets."),
     Key::new("producer.id.expiration.ms", ValueType::Int, "86400000")
         .rule(Rule::at_least(1))
         .read_only()

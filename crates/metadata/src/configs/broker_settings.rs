@@ -26,6 +26,20 @@ pub struct BrokerSettings {
     pub fetch_max_bytes: i32,
     /// `follower.replication.throttled.rate`.
     pub follower_replication_throttled_rate: i64,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub group_consumer_max_size: i32,
+    /// `group.consumer.session.timeout.ms`.
+    pub group_consumer_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub group_max_session_timeout_ms: i32,
+    /// `group.max.size`.
+    pub group_max_size: i32,
+    /// `group.min.session.timeout.ms`.
+    pub group_min_session_timeout_ms: i32,
     /// `initial.broker.registration.timeout.ms`.
     pub initial_broker_registration_timeout_ms: i32,
     /// `leader.imbalance.check.interval.seconds`.
@@ -44,6 +58,20 @@ pub struct BrokerSettings {
     pub max_connections: i32,
     /// `num.partitions`.
     pub num_partitions: i32,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max_bytes: i32,
+    /// `offsets.commit.timeout.ms`.
+    pub offsets_commit_timeout_ms: i32,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval_ms: i64,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention_minutes: i32,
+    /// `offsets.topic.num.partitions`.
+    pub offsets_topic_num_partitions: i32,
+    /// `offsets.topic.replication.factor`.
+    pub offsets_topic_replication_factor: i32,
+    /// `offsets.topic.segment.bytes`.
+    pub offsets_topic_segment_bytes: i32,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i32,
     /// `replica.fetch.backoff.ms`.
@@ -87,6 +115,13 @@ impl BrokerSettings {
             delete_topic_enable: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
             follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
+            group_consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
+            group_consumer_max_size: int("group.consumer.max.size"),
+            group_consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
+            group_initial_rebalance_delay_ms: int("group.initial.rebalance.delay.ms"),
+            group_max_session_timeout_ms: int("group.max.session.timeout.ms"),
+            group_max_size: int("group.max.size"),
+            group_min_session_timeout_ms: int("group.min.session.timeout.ms"),
             initial_broker_registration_timeout_ms: int("initial.broker.registration.timeout.ms"),
             leader_imbalance_check_interval_seconds: long("leader.imbalance.check.interval.seconds"),
             leader_imbalance_per_broker_percentage: int("leader.imbalance.per.broker.percentage"),
@@ -96,6 +131,13 @@ impl BrokerSettings {
             log_scrub_io_max_bytes_per_second: long("log.scrub.io.max.bytes.per.second"),
             max_connections: int("max.connections"),
             num_partitions: int("num.partitions"),
+            offset_metadata_max_bytes: int("offset.metadata.max.bytes"),
+            offsets_commit_timeout_ms: int("offsets.commit.timeout.ms"),
+            offsets_retention_check_interval_ms: long("offsets.retention.check.interval.ms"),
+            offsets_retention_minutes: int("offsets.retention.minutes"),
+            offsets_topic_num_partitions: int("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: int("offsets.topic.replication.factor"),
+            offsets_topic_segment_bytes: int("offsets.topic.segment.bytes"),
             producer_id_expiration_ms: int("producer.id.expiration.ms"),
             replica_fetch_backoff_ms: int("replica.fetch.backoff.ms"),
             replica_fetch_max_bytes: int("replica.fetch.max.bytes"),

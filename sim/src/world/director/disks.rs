@@ -28,6 +28,8 @@ impl Director {
                     None => self.fail_writeback(simulation, &disk, node, file).await,
                 },
                 Action::FailWrite { file } => next(Op::Write, file, Fault::Partial),
+                // Reads that fail one after another are a broken sector, which is another fault.
+                Action::FailRead { .. } if disk.awaits(Op::Read) => {}
                 Action::FailRead { file } => next(Op::Read, file, Fault::Error),
                 Action::FailDirectorySync => {
                     next(Op::SyncDir, "", Fault::Sync(SyncFailure::KeptDirty));

@@ -6,6 +6,7 @@ mod consumer;
 mod delete_records;
 mod describes;
 mod duplicates;
+mod members;
 mod moves;
 mod offsets;
 mod probe;
@@ -14,6 +15,7 @@ mod raw;
 mod sends;
 
 pub(crate) use churn::create_all;
+pub(super) use members::drain;
 pub(super) use probe::probe;
 
 use super::clients::Machine;
@@ -24,11 +26,13 @@ use highwater_types::PartitionIndex;
 use highwater_wire::Str;
 use rand::RngExt;
 
-/// Starts the work of all clients: producers first, then consumers, then admins.
+/// Starts the work of all clients: producers first, then consumers, then members of the group, then admins.
 pub(super) fn start(machines: &[Machine]) {
     let Some(first) = machines.first() else { return };
     let workload = first.shared.workload.clone();
     let (producers, consumers) = (workload.producers as usize, workload.consumers as usize);
+    let readers = producers + consumers;
+    let members = workload.members as usize;
     let idempotent = (f64::from(workload.producers) * workload.idempotent_share).round() as usize;
     let rate = f64::from(workload.operations_per_second) / producers.max(1) as f64;
     for (index, machine) in machines.iter().enumerate() {
@@ -38,8 +42,13 @@ pub(super) fn start(machines: &[Machine]) {
             if index == 0 && idempotent > 0 {
                 machine.work("duplicates-work", duplicates::run(task));
             }
-        } else if index < producers + consumers {
+        } else if index < readers {
             machine.work("consumer-work", consumer::run(task));
+        } else if index < readers + members {
+            if index == readers {
+                machine.work("group-offsets-work", members::watch(task.clone()));
+            }
+            machine.work("member-work", members::run(task, index - readers));
         } else {
             machine.work("topics-work", churn::run(task.clone()));
             machine.work("configs-work", configs::run(task.clone()));

@@ -15,6 +15,7 @@ import java.util.Properties;
 import java.util.TreeSet;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ListOffsetsResult.ListOffsetsResultInfo;
@@ -24,6 +25,7 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -39,6 +41,7 @@ public final class Main {
     private final Map<String, Object> base = new HashMap<>();
     private final Admin admin;
     private Stream streaming;
+    private Member member;
 
     private Main(String bootstrap) {
         base.put("bootstrap.servers", bootstrap);
@@ -97,9 +100,24 @@ public final class Main {
                 return "";
             case "stop":
                 return "" + streaming.end();
+            case "join":
+                member = new Member(base, words.get(0), words.get(1), words.get(2), words.get(3));
+                member.start();
+                return "";
+            case "leave":
+                return "" + member.leave();
+            case "committed":
+                return committed(words.get(0), words.get(1), Integer.parseInt(words.get(2)));
             default:
                 throw new IllegalArgumentException("no command " + command);
         }
+    }
+
+    private String committed(String group, String topic, int partitions) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> offsets =
+                admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get(TIMEOUT_S, TimeUnit.SECONDS);
+        return IntStream.range(0, partitions).mapToObj(number -> offsets.get(new TopicPartition(topic, number)))
+                .map(offset -> offset == null ? "-1" : "" + offset.offset()).collect(Collectors.joining("\t"));
     }
 
     private static String libraryVersion() throws IOException {

@@ -1,0 +1,113 @@
+//! Committing and asking for the offsets of a group.
+
+use crate::ClientError;
+use crate::coordinator::Coordinator;
+use crate::group::{Positions, first_error};
+use highwater_env::Env;
+use highwater_types::{Offset, PartitionIndex};
+use highwater_wire::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
+};
+use highwater_wire::{ErrorCode, Str};
+use std::collections::BTreeSet;
+
+/// The last version that names topics.
+const BY_NAME: i16 = 9;
+
+impl<E: Env> Coordinator<E> {
+    /// Commits offsets. What is wrong with one of them is an error for all, though the others may be committed.
+    pub(crate) async fn commit(&self, request: &OffsetCommitRequest) -> Result<(), ClientError> {
+        let code = |answer: &OffsetCommitResponse| {
+            first_error(answer.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.error_code))
+        };
+        let answer = self.call_up_to(BY_NAME, request, code).await?;
+        match code(&answer) {
+            ErrorCode::NONE => Ok(()),
+            code => Err(self.refused(code, None)),
+        }
+    }
+
+    /// What is committed for these partitions.
+    pub(crate) async fn committed(
+        &self,
+        partitions: &BTreeSet<(Str, PartitionIndex)>,
+    ) -> Result<Positions, ClientError> {
+        if partitions.is_empty() {
+            return Ok(Positions::new());
+        }
+        self.fetch_offsets(Some(partitions)).await
+    }
+
+    /// All that is committed.
+    pub(crate) async fn all_committed(&self) -> Result<Positions, ClientError> {
+        self.fetch_offsets(None).await
+    }
+
+    async fn fetch_offsets(
+        &self,
+        partitions: Option<&BTreeSet<(Str, PartitionIndex)>>,
+    ) -> Result<Positions, ClientError> {
+        let topics = partitions.map(|partitions| {
+            let mut topics: Vec<OffsetFetchRequestTopics> = Vec::new();
+            for (name, partition) in partitions {
+                match topics.last_mut().filter(|topic| topic.name == *name) {
+                    Some(topic) => topic.partition_indexes.push(*partition),
+                    None => topics.push(OffsetFetchRequestTopics {
+                        name: name.clone(),
+                        partition_indexes: vec![*partition],
+                        ..OffsetFetchRequestTopics::default()
+                    }),
+                }
+            }
+            topics
+        });
+        let old = topics.as_ref().map(|topics| {
+            let old = |topic: &OffsetFetchRequestTopics| OffsetFetchRequestTopic {
+                name: topic.name.clone(),
+                partition_indexes: topic.partition_indexes.clone(),
+            };
+            topics.iter().map(old).collect()
+        });
+        let group_id = self.group().clone();
+        let request = OffsetFetchRequest {
+            group_id: group_id.clone(),
+            topics: old,
+            groups: vec![OffsetFetchRequestGroup { group_id, topics, ..OffsetFetchRequestGroup::default() }],
+            require_stable: true,
+        };
+        let answer = self.call_up_to(BY_NAME, &request, code_of).await?;
+        match code_of(&answer) {
+            ErrorCode::NONE => Ok(positions(answer)),
+            code => Err(self.refused(code, None)),
+        }
+    }
+}
+
+fn code_of(answer: &OffsetFetchResponse) -> ErrorCode {
+    let groups = answer.groups.iter().flat_map(|group| {
+        let parts = group.topics.iter().flat_map(|topic| &topic.partitions);
+        std::iter::once(group.error_code).chain(parts.map(|part| part.error_code))
+    });
+    let old = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.error_code);
+    first_error(std::iter::once(answer.error_code).chain(groups).chain(old))
+}
+
+/// Versions for one group answer beside the list for many.
+fn positions(answer: OffsetFetchResponse) -> Positions {
+    let new = answer.groups.into_iter().flat_map(|group| group.topics).flat_map(|topic| {
+        let name = Str::from(&*topic.name);
+        topic
+            .partitions
+            .into_iter()
+            .map(move |part| ((name.clone(), part.partition_index), part.committed_offset))
+    });
+    let old = answer.topics.into_iter().flat_map(|topic| {
+        let name = Str::from(&*topic.name);
+        topic
+            .partitions
+            .into_iter()
+            .map(move |part| ((name.clone(), part.partition_index), part.committed_offset))
+    });
+    new.chain(old).filter(|(_, offset)| *offset >= Offset::ZERO).collect()
+}

@@ -1,0 +1,104 @@
+//! The fold of a group's records.
+
+use super::{Consumers, Member, MemberState, Partitions, each, gathered};
+use crate::Record;
+use crate::records::{ConsumerMemberValue, CurrentMemberValue};
+use highwater_wire::Str;
+
+impl MemberState {
+    pub(super) fn number(self) -> i8 {
+        match self {
+            Self::Stable => 1,
+            Self::Unrevoked => 2,
+            Self::Unreleased => 3,
+        }
+    }
+
+    fn from_number(number: i8) -> Self {
+        match number {
+            2 => Self::Unrevoked,
+            3 => Self::Unreleased,
+            _ => Self::Stable,
+        }
+    }
+}
+
+impl Consumers {
+    /// Applies a record of the group. Texts are copied: they do not keep the batch in memory that they were read from.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::ConsumerGroup(_, Some(value)) => {
+                (self.epoch, self.metadata_hash) = (value.epoch, value.metadata_hash);
+            }
+            Record::ConsumerMember(_, id, Some(value)) => self.set_member(id, value),
+            Record::ConsumerMember(_, id, None) => self.remove_member(id),
+            Record::TargetEpoch(_, Some(value)) => self.target_epoch = value.assignment_epoch,
+            Record::TargetMember(_, id, Some(value)) => {
+                self.targets.insert(Str::from(&**id), gathered(&value.topic_partitions));
+            }
+            Record::TargetMember(_, id, None) => {
+                self.targets.remove(id);
+            }
+            Record::CurrentMember(_, id, Some(value)) => self.set_current(id, value),
+            Record::CurrentMember(_, id, None) => {
+                self.set_current(id, &CurrentMemberValue { state: 1, ..CurrentMemberValue::default() });
+            }
+            Record::ConsumerGroup(_, None) | Record::TargetEpoch(_, None) => {}
+            Record::Offset(..) | Record::Group(..) => {}
+        }
+    }
+
+    fn set_member(&mut self, id: &Str, value: &ConsumerMemberValue) {
+        if !self.members.contains_key(id) {
+            let id = Str::from(&**id);
+            self.members.insert(id.clone(), Member { id, ..Member::default() });
+        }
+        let member = self.members.get_mut(id).expect("it was put there if it was missing");
+        let copied = |text: &Option<Str>| text.as_deref().map(Str::from);
+        member.instance = copied(&value.instance_id);
+        member.rack = copied(&value.rack_id);
+        member.client_id = Str::from(&*value.client_id);
+        member.client_host = Str::from(&*value.client_host);
+        member.topics = value.subscribed_topic_names.iter().map(|topic| Str::from(&**topic)).collect();
+        member.regex = copied(&value.subscribed_topic_regex);
+        member.rebalance_timeout_ms = value.rebalance_timeout_ms;
+        member.assignor = copied(&value.server_assignor);
+        if let Some(instance) = &member.instance {
+            self.statics.insert(instance.clone(), member.id.clone());
+        }
+    }
+
+    fn remove_member(&mut self, id: &Str) {
+        let Some(member) = self.members.remove(id) else { return };
+        self.release(id, &member.assigned);
+        self.release(id, &member.revoking);
+        if let Some(instance) = &member.instance
+            && self.statics.get(instance) == Some(id)
+        {
+            self.statics.remove(instance);
+        }
+    }
+
+    fn set_current(&mut self, id: &Str, value: &CurrentMemberValue) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        let assigned = std::mem::replace(&mut member.assigned, gathered(&value.assigned_partitions));
+        let revoking =
+            std::mem::replace(&mut member.revoking, gathered(&value.partitions_pending_revocation));
+        (member.epoch, member.previous_epoch) = (value.member_epoch, value.previous_member_epoch);
+        member.state = MemberState::from_number(value.state);
+        let (id, has, gives) = (member.id.clone(), member.assigned.clone(), member.revoking.clone());
+        self.release(&id, &assigned);
+        self.release(&id, &revoking);
+        for key in each(&has).chain(each(&gives)) {
+            self.owners.insert(key, id.clone());
+        }
+    }
+
+    fn release(&mut self, id: &Str, partitions: &Partitions) {
+        for key in each(partitions) {
+            if self.owners.get(&key) == Some(id) {
+                self.owners.remove(&key);
+            }
+        }
+    }
+}

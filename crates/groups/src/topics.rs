@@ -1,0 +1,19 @@
+//! What a coordinator must know of topics.
+
+use highwater_types::TopicId;
+use highwater_wire::Str;
+
+/// The topics of the cluster, as of one version of its metadata.
+pub trait Topics {
+    /// Which version it is: another number, if anything may be different.
+    fn version(&self) -> u64;
+
+    /// A topic's id, and how many partitions it has.
+    fn topic(&self, name: &str) -> Option<(TopicId, i32)>;
+
+    /// A topic's name, and how many partitions it has.
+    fn by_id(&self, id: TopicId) -> Option<(Str, i32)>;
+
+    /// The names of topics that users made.
+    fn names(&self) -> Vec<Str>;
+}
