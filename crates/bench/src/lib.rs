@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod compare;
 pub mod floor;
 pub mod load;
+pub mod memory;
 pub mod metadata;
 pub mod process;
 pub mod stats;

@@ -1,5 +1,6 @@
 //! The memory that all connections together may take for requests and answers.
 
+use crate::buffers::Buffers;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ pub(crate) struct Budget {
     waiters: Mutex<VecDeque<Waker>>,
     /// How often somebody had to wait.
     waits: AtomicU64,
+    /// Where large requests are received.
+    buffers: Arc<Buffers>,
 }
 
 /// A part of a [`Budget`], given back when dropped.
@@ -34,7 +37,13 @@ impl Budget {
             waiting: AtomicUsize::new(0),
             waiters: Mutex::new(VecDeque::new()),
             waits: AtomicU64::new(0),
+            buffers: Arc::default(),
         })
+    }
+
+    /// Where large requests are received.
+    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
     /// How many bytes are out.

@@ -11,6 +11,7 @@
 
 mod append_queue;
 mod budget;
+mod buffers;
 mod cluster;
 mod config;
 mod connection;

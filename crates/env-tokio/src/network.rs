@@ -4,7 +4,7 @@ use crate::TokioStream;
 use highwater_env::{Listener, Network};
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that wait to be accepted, at most; the kernel may hold it lower (`net.core.somaxconn`).
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -27,7 +27,7 @@ impl Network for TokioNetwork {
     }
 
     async fn listen(&self, address: SocketAddr) -> io::Result<TokioListener> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = socket_for(address)?;
         // A restarted node takes its port back while connections of the last run still linger.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -35,8 +35,23 @@ impl Network for TokioNetwork {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TokioStream> {
-        TokioStream::new(TcpStream::connect(address).await?)
+        TokioStream::new(socket_for(address)?.connect(address).await?)
     }
+}
+
+/// A socket for an address that is connected to, or listened on.
+///
+/// Within this machine nothing is ever congested, and a congestion control that paces what is sent, such as BBR, only
+/// costs a timer for each packet. It cannot be changed any more when there is a connection; those that a listener
+/// accepts have its own.
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(target_os = "linux")]
+    if address.ip().is_loopback() {
+        // Every Linux has it and lets everybody have it. If not, what there is will do.
+        let _ = rustix::net::sockopt::set_tcp_congestion(&socket, "reno");
+    }
+    Ok(socket)
 }
 
 impl Listener for TokioListener {

@@ -43,6 +43,15 @@ impl Stream for TokioStream {
             }
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn set_more(&mut self, more: bool) {
+        // A connection that takes no options any more is at its end, and the next write says so.
+        let _ = rustix::net::sockopt::set_tcp_cork(&self.0, more);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_more(&mut self, _more: bool) {}
 }
 
 #[cfg(target_os = "linux")]

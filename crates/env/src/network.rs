@@ -57,4 +57,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         position: u64,
         length: usize,
     ) -> Poll<io::Result<usize>>;
+
+    /// Says whether more is about to be written or sent, so that what fills no packet may wait for it: the peer is
+    /// then woken once for all of it. What waits is sent when this is taken back.
+    fn set_more(&mut self, more: bool);
 }

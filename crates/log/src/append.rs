@@ -29,6 +29,8 @@ pub(crate) struct Appender<F> {
     pub created: Timestamp,
     /// The end of the file, as far as it is known.
     pub position: u32,
+    /// Up to where there is room on the disk.
+    pub reserved: u32,
     pub producers: Producers,
     /// A write did not succeed or did not end: there may be anything behind `position`.
     pub tail_uncertain: bool,
@@ -49,6 +51,7 @@ impl<F: Clone> Appender<F> {
             base: active.index.summary().base,
             created: active.created,
             position: 0,
+            reserved: 0,
             producers,
             tail_uncertain: false,
             roll_begun: false,
@@ -70,6 +73,7 @@ impl<F: Clone> Appender<F> {
         self.base = summary.base;
         self.created = active.created;
         self.position = summary.size;
+        self.reserved = summary.size;
         self.index_full = false;
     }
 
@@ -264,6 +268,7 @@ impl<E: Env> Log<E> {
         if mutant!("pid-mutate-early") {
             run.headers().for_each(|header| appender.producers.record(header, now));
         }
+        appender.reserve(appender.position.saturating_add(run.bytes)).await;
         // Stays set if this future is dropped while the write runs.
         appender.tail_uncertain = true;
         let written = appender.file.write_at(u64::from(appender.position), run.take_buffers()).await;
@@ -433,7 +438,7 @@ impl<E: Env> Log<E> {
             self.poison("cut back a failed append", &error);
             return Err(LogError::Poisoned);
         }
-        appender.tail_uncertain = false;
+        (appender.tail_uncertain, appender.reserved) = (false, appender.position);
         Ok(())
     }
 
@@ -484,17 +489,21 @@ impl<E: Env> Log<E> {
             return Ok(());
         }
         appender.roll_begun = true;
+        appender.release().await;
         let path = self.0.dir.join(segment_name(base));
         let file = create(core.env.disk(), &path).await?;
         let header = SegmentHeader { log: self.0.id, base, created: now };
         file.write_at(0, vec![header.encode()]).await?;
+        let mut reserved = 0;
         if appender.config.preallocate {
             // Only makes later writes cheaper.
-            let _ = file.allocate(0, u64::from(appender.config.segment_bytes)).await;
+            reserved = appender.config.segment_bytes;
+            let _ = file.allocate(0, reserved.into()).await;
         }
         let window = Window::new(base, SEGMENT_HEADER_BYTES, core.options.verified_window_bytes_per_log);
         let active = Active { file, created: now, index: IndexBuilder::new(base), window };
         appender.follow(&active);
+        appender.reserved = appender.reserved.max(reserved);
         appender.roll_begun = false;
         let sealed = {
             let mut view = lock(&self.0.view);

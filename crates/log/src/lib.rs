@@ -33,6 +33,7 @@ mod replica;
 mod report;
 mod restart;
 mod retention;
+mod room;
 mod scan;
 mod scrub;
 mod seal;

@@ -309,3 +309,21 @@ fn an_append_that_is_dropped_leaves_the_log_as_it_was() {
         });
     }
 }
+
+#[test]
+fn a_large_log_has_room_on_the_disk_ahead_and_a_closed_segment_none() {
+    let bench = Bench::new(31);
+    bench.sim.block_on(async {
+        let config = LogConfig { segment_bytes: 12 << 20, ..LogConfig::default() };
+        let (_store, log) = bench.create(config).await;
+        let value = "x".repeat(1 << 19);
+        let spare = || bench.sim.disk(bench.node).used_bytes().saturating_sub(log.size_bytes());
+        append_all(&log, &[value.as_str(); 4]).await;
+        assert!(spare() < 1 << 19, "a small one has none: {}", spare());
+        append_all(&log, &[value.as_str(); 10]).await;
+        assert!((1 << 19..3 << 20).contains(&spare()), "{}", spare());
+        append_all(&log, &[value.as_str(); 12]).await;
+        assert_eq!(log.segment_count(), 2);
+        assert!(spare() < 1 << 19, "{}", spare());
+    });
+}

@@ -1,7 +1,7 @@
 //! What a member knows of its quorum.
 
 use crate::types::LogId;
-use highwater_types::BrokerId;
+use highwater_types::{BrokerId, Instant};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -68,6 +68,8 @@ pub(crate) struct Known {
     pub snapshot: Option<LogId>,
     /// A snapshot that was sent could not be taken over.
     pub snapshot_failed: bool,
+    /// When a leader was last heard.
+    pub heard: Option<Instant>,
     /// Why the member stopped.
     pub stopped: Option<String>,
 }
@@ -104,6 +106,11 @@ impl Progress {
     pub fn snapshot_failed(&self) {
         self.lock().snapshot_failed = true;
         self.wake.notify_waiters();
+    }
+
+    /// A leader called.
+    pub fn heard(&self, now: Instant) {
+        self.lock().heard = Some(now);
     }
 
     pub fn leads(&self, leadership: Leadership) {

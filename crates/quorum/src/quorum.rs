@@ -15,7 +15,7 @@ use crate::types::{Applied, Command, Fate, Raft};
 use bytes::Bytes;
 use highwater_env::{Env, Event, timeout};
 use highwater_log::Log;
-use highwater_types::{BrokerId, mutant};
+use highwater_types::{BrokerId, Instant, mutant};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
@@ -240,6 +240,11 @@ impl<E: Env> Quorum<E> {
     /// Who leads, as far as this member knows.
     pub fn leadership(&self) -> Leadership {
         self.inner().progress.known().leadership
+    }
+
+    /// When this member last heard another one that led, if it ever did.
+    pub fn leader_heard(&self) -> Option<Instant> {
+        self.inner().progress.known().heard
     }
 
     /// Waits until [`Quorum::leadership`] differs from `from`. Any number of tasks may wait.

@@ -7,7 +7,7 @@ use crate::types::{EffectiveMembership, Snapshot, SnapshotMeta, Vote};
 use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_types::mutant;
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use std::fmt::Display;
 
 /// A snapshot of which some pieces have come.
@@ -89,7 +89,12 @@ impl<E: Env> Inner<E> {
             call.vote = known;
         }
         match self.raft.append_entries(call).await {
-            Ok(answer) => Reply::Append(answer),
+            Ok(answer) => {
+                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                    self.progress.heard(self.env.clock().now());
+                }
+                Reply::Append(answer)
+            }
             Err(error) => refused(error),
         }
     }

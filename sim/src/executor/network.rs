@@ -257,4 +257,7 @@ impl Stream for SimStream {
         }
         Poll::Ready(Ok(ready!(self.poll_write(cx, &piece))?))
     }
+
+    /// Streams here have no packets.
+    fn set_more(&mut self, _more: bool) {}
 }

@@ -1,9 +1,14 @@
 //! What replication costs: three brokers against the floor alone, in turn.
+//!
+//! Both write into memory that the machine has had before: a hypervisor that supplies memory only when it is touched,
+//! and takes back what is free, makes a GiB of page cache cost ten times as much processor time. The floor writes as
+//! many bytes as the three brokers together.
 
-use super::{Places, TOPIC, beside};
+use super::{NODES, Places, TOPIC, beside};
 use crate::compare::{self, Binaries, SCENARIOS, Scenario};
 use crate::floor::Durability;
 use crate::load::{Connection, Outcome, ProduceLoad, describe, produce_to};
+use crate::memory;
 use crate::stats::median;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -11,7 +16,7 @@ use std::path::Path;
 
 /// Each is written to over a connection of its own; each node leads as many.
 const PARTITIONS: usize = 6;
-/// How much of 1 GiB is written before it counts.
+/// How much of the load is written before it counts: one part in this many.
 const WARM_UP: u64 = 8;
 /// The loads, by their names in the comparison of single nodes.
 const LOADS: [&str; 4] = ["replicated-1k", "sync-1k", "replicated-100b", "sync-100b"];
@@ -26,6 +31,9 @@ pub struct Replicated {
     /// How often each is run.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// How many MiB of batches are written in a round.
+    #[arg(long, default_value_t = 256)]
+    mib: u64,
 }
 
 /// Prints what three brokers use, with three replicas and acks=all, beside what the floor uses alone.
@@ -42,10 +50,13 @@ pub fn replicated(options: &Replicated) -> Result<()> {
     for name in names {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
         let scenario = scenario.with_context(|| format!("there is no load {name:?}"))?;
+        let requests = (options.mib << 20) / scenario.batch_bytes.max(scenario.record_bytes) as u64;
+        let scenario = &Scenario { requests, ..scenario.clone() };
+        let alone = &Scenario { requests: requests * NODES as u64, ..scenario.clone() };
         let mut floor = Vec::new();
         let mut clusters = vec![Vec::new(); brokers.len()];
         for _ in 0..options.rounds {
-            floor.push(compare::run_floor(&floor_options(options)?, scenario)?);
+            floor.push(compare::run_floor(&floor_options(options)?, alone)?);
             for (broker, outcomes) in brokers.iter().zip(&mut clusters) {
                 outcomes.push(run(options, broker, scenario)?);
             }
@@ -86,6 +97,7 @@ fn run(options: &Replicated, broker: &Path, scenario: &Scenario) -> Result<Outco
         requests: scenario.requests / WARM_UP,
     };
     produce_to(&load, &leaders, &nodes.pids())?;
+    memory::supply(&options.places.dir()?, NODES as u64 * scenario.bytes())?;
     load.requests = scenario.requests;
     produce_to(&load, &leaders, &nodes.pids())
 }

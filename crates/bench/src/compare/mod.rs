@@ -8,6 +8,7 @@ pub use contender::Binaries;
 pub use scenario::{SCENARIOS, Scenario};
 
 use crate::load::{self, ConsumeLoad, Outcome, ProduceLoad};
+use crate::memory;
 use crate::process::{Server, resident_bytes};
 use crate::stats::median;
 use anyhow::{Context, Result, ensure};
@@ -78,6 +79,7 @@ pub(crate) fn run_floor(options: &Options, scenario: &Scenario) -> Result<Outcom
 /// One round of one contender, on an empty folder.
 fn run(options: &Options, scenario: &Scenario, contender: Contender) -> Result<Outcome> {
     let site = Site::prepare(&options.dir, scenario)?;
+    memory::supply(&options.dir, scenario.bytes())?;
     let (mut server, address) = site.start(&options.binaries, contender)?;
     load::wait_until_ready(address, contender == Contender::Broker, || server.check_running())?;
     if contender == Contender::Broker {

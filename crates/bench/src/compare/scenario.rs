@@ -45,6 +45,11 @@ pub enum Kind {
 }
 
 impl Scenario {
+    /// About how many bytes are written.
+    pub fn bytes(&self) -> u64 {
+        self.requests * self.batch_bytes.max(self.record_bytes) as u64
+    }
+
     /// How the floor has to read.
     pub fn reading(&self) -> Reading {
         if self.kind == Kind::ConsumeCold { Reading::Cold } else { Reading::Hot }

@@ -140,7 +140,11 @@ impl<E: Env> Inner<E> {
     /// half a session is left in any case to find the new one.
     fn without_controller(&self) -> Duration {
         let election = millis(self.settings.controller_quorum_election_timeout_ms.into());
-        election.min(millis(self.settings.broker_session_timeout_ms.into()) / 2)
+        let now = self.env.clock().now();
+        // Who has led before has heard nobody meanwhile, and a voter that came late heard nobody at all.
+        let silence = self.quorum.leader_heard().map_or(election, |heard| now.since(heard));
+        let session = millis(self.settings.broker_session_timeout_ms.into());
+        silence.min(election * 2).min(session / 2)
     }
 }
 

@@ -4,6 +4,7 @@
 //! a large one are received where they stay. Between requests nothing is held.
 
 use crate::budget::{Budget, Charge};
+use crate::buffers::Buffers;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_wire::{FrameError, frame_length};
 use std::future::Future;
@@ -74,7 +75,7 @@ pub(super) struct Input {
 
 #[derive(Debug)]
 struct Large {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     length: usize,
     charge: Charge,
 }
@@ -108,7 +109,7 @@ impl Input {
     ) -> Poll<Result<Option<Received>, InputError>> {
         loop {
             if self.large.is_some() {
-                return self.poll_large(stream, cx).map_ok(Some);
+                return self.poll_large(stream, budget.buffers(), cx).map_ok(Some);
             }
             if let Some(prefix) = self.carry.first_chunk::<PREFIX_BYTES>() {
                 let length = frame_length(*prefix, max_frame_bytes)
@@ -122,7 +123,7 @@ impl Input {
                 }
                 if length > SMALL_FRAME_BYTES {
                     let charge = ready!(budget.poll_take(length, cx));
-                    self.start_large(length, charge);
+                    self.start_large(length, charge, budget.buffers());
                     continue;
                 }
             }
@@ -183,8 +184,8 @@ impl Input {
         Received { frame: frame.freeze(), charge }
     }
 
-    fn start_large(&mut self, length: usize, charge: Charge) {
-        let mut buffer = BytesMut::with_capacity(length.min(FIRST_FRAME_BYTES));
+    fn start_large(&mut self, length: usize, charge: Charge, buffers: &Buffers) {
+        let mut buffer = buffers.take(length.min(FIRST_FRAME_BYTES));
         buffer.extend_from_slice(&self.carry[PREFIX_BYTES..]);
         self.carry = BytesMut::new();
         self.large = Some(Large { buffer, length, charge });
@@ -193,6 +194,7 @@ impl Input {
     fn poll_large<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
+        buffers: &Arc<Buffers>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Received, InputError>> {
         let large = self.large.as_mut().expect("the caller has seen it");
@@ -211,7 +213,8 @@ impl Input {
         }
         self.after_large = true;
         let large = self.large.take().expect("the caller has seen it");
-        Poll::Ready(Ok(Received { frame: large.buffer.freeze(), charge: Some(Arc::new(large.charge)) }))
+        let frame = buffers.lend(large.buffer);
+        Poll::Ready(Ok(Received { frame, charge: Some(Arc::new(large.charge)) }))
     }
 
     /// Reads what is there, and how much that was.

@@ -41,11 +41,15 @@ pub(super) struct Output<E: Env> {
     memory_bytes: usize,
     sent: u64,
     sent_from_files: u64,
+    /// How many of the pieces are in files.
+    files: usize,
+    /// Whether the stream was told that more is to come.
+    more: bool,
 }
 
 impl<E: Env> Default for Output<E> {
     fn default() -> Self {
-        Self { pieces: VecDeque::new(), memory_bytes: 0, sent: 0, sent_from_files: 0 }
+        Self { pieces: VecDeque::new(), memory_bytes: 0, sent: 0, sent_from_files: 0, files: 0, more: false }
     }
 }
 
@@ -84,6 +88,7 @@ impl<E: Env> Output<E> {
                 Segment::External { id, .. } => {
                     let range = files[id as usize].take().expect("each range is sent once");
                     self.pieces.push_back(Piece::File(range));
+                    self.files += 1;
                 }
             }
         }
@@ -131,9 +136,17 @@ impl<E: Env> Output<E> {
     where
         S: Stream<File = FileOf<E>>,
     {
+        if self.files > 0 && !self.more {
+            // An answer that lies in several places leaves as one.
+            self.more = true;
+            stream.set_more(true);
+        }
         loop {
             match self.pieces.front_mut() {
                 None => {
+                    if std::mem::take(&mut self.more) {
+                        stream.set_more(false);
+                    }
                     // An idle connection holds next to nothing.
                     if self.pieces.capacity() > PIECES_KEPT {
                         self.pieces = VecDeque::new();
@@ -157,6 +170,7 @@ impl<E: Env> Output<E> {
                     self.sent += count as u64;
                     self.sent_from_files += count as u64;
                     if done {
+                        self.files -= 1;
                         self.pieces.pop_front();
                     }
                 }

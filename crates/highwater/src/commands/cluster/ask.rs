@@ -145,10 +145,12 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The moves that are under way.
+    /// The moves that are under way, as the controller knows them: another broker may not have heard of one yet that
+    /// was just begun.
     pub async fn ongoing(&self) -> anyhow::Result<Vec<Ongoing>> {
         let request = ListPartitionReassignmentsRequest { timeout_ms: self.timeout_ms, topics: None };
-        let answer = self.client.call_any(&request).await?;
+        let controller = Admin::new(self.client.clone()).describe_cluster().await?.controller_id;
+        let answer = self.client.call(controller, &request, i16::MAX).await?;
         check("moves cannot be listed", answer.error_code, answer.error_message.as_ref())?;
         let ongoing = answer.topics.into_iter().flat_map(|topic| {
             let name = topic.name.to_string();

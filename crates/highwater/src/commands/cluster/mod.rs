@@ -6,6 +6,7 @@ mod plan;
 mod quorum;
 mod reassign;
 mod status;
+mod throttle;
 mod view;
 
 use crate::cli::Connection;

@@ -3,6 +3,7 @@
 use super::ask::{Ask, Ongoing};
 use super::plan::{self, Plan};
 use super::quorum::QuorumView;
+use super::throttle::{self, Throttle};
 use super::view::{View, parse_partition};
 use crate::cli::{Connection, EXIT_FAILED};
 use crate::output::Output;
@@ -26,7 +27,9 @@ const ASK: Duration = Duration::from_millis(500);
 Examples:
   highwater cluster reassign orders-0=2,3,4 --wait     the first is the preferred leader
   highwater cluster reassign --file plan.json          {\"version\":1,\"partitions\":[{\"topic\":...}]}, Kafka's format
+  highwater cluster reassign orders-0=2,3,4 --throttle 10000000 --wait     at most 10 MB/s from and to any broker
   highwater cluster reassign --status                  what is under way
+  highwater cluster reassign --verify                  that, and lift the throttle if nothing is any more
   highwater cluster reassign --cancel                  call all of it off")]
 pub struct ReassignArgs {
     /// Moves, PARTITION=BROKERS such as orders-0=2,3,4; with --cancel, the partitions alone.
@@ -37,6 +40,14 @@ pub struct ReassignArgs {
     /// Tell the moves that are under way.
     #[arg(long, conflicts_with_all = ["moves", "file", "cancel", "wait"])]
     status: bool,
+    /// Tell the moves that are under way, and lift the throttle if none is any more.
+    #[arg(long, conflicts_with_all = ["moves", "file", "cancel", "wait", "status"])]
+    verify: bool,
+    /// How many bytes per second the moves may take from any broker, and bring to any. Lifted at the end by --wait, and
+    /// by --verify or --cancel once nothing is under way any more. Replicas in sync are never held back.
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["status", "verify", "cancel"],
+          value_parser = clap::value_parser!(i64).range(1..))]
+    throttle: Option<i64>,
     /// Call off moves, all of them if none is named.
     #[arg(long, conflicts_with_all = ["file", "wait"])]
     cancel: bool,
@@ -70,8 +81,11 @@ pub struct DecommissionArgs {
 /// Does what was asked.
 pub async fn run(admin: &Admin<TokioEnv>, args: &ReassignArgs, output: &Output) -> anyhow::Result<ExitCode> {
     let ask = Ask::new(admin);
-    if args.status {
+    if args.status || args.verify {
         tell(&ask.ongoing().await?, output)?;
+        if args.verify {
+            lift(admin, output).await?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if args.cancel {
@@ -80,25 +94,41 @@ pub async fn run(admin: &Admin<TokioEnv>, args: &ReassignArgs, output: &Output) 
         let partitions: Vec<_> = if named.is_empty() { all.collect() } else { named };
         if partitions.is_empty() {
             output.note("nothing is under way");
+            lift(admin, output).await?;
             return Ok(ExitCode::SUCCESS);
         }
         ask.cancel(&partitions).await?;
+        lift(admin, output).await?;
         let count = partitions.len();
         output
             .item(&json!({ "cancelled": count }), &format!("called off the moves of {}", counted(count)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = read_plan(args)?;
-    plan::check(&plan, &View::of(admin).await?)?;
+    let view = View::of(admin).await?;
+    plan::check(&plan, &view)?;
+    if let Some(rate) = args.throttle {
+        // Before anything moves. What it is for and moves already is held back from here on, too.
+        Throttle::of(&plan, &view).set(admin, rate).await?;
+        output.note(&format!("at most {rate} bytes per second from and to any broker"));
+    }
     ask.reassign(&plan).await?;
     let count = plan.len();
     output.item(&json!({ "started": count }), &format!("started to move {}", counted(count)))?;
     if !args.wait {
-        output.note("see how far it is: highwater cluster reassign --status");
+        let how = if args.throttle.is_some() {
+            "--verify, which lifts the throttle in the end"
+        } else {
+            "--status"
+        };
+        output.note(&format!("see how far it is: highwater cluster reassign {how}"));
         return Ok(ExitCode::SUCCESS);
     }
     wait(admin, output, |ongoing| ongoing.iter().filter(|one| plan.contains_key(&one.partition)).count())
         .await?;
+    if args.throttle.is_some() {
+        lift(admin, output).await?;
+    }
     let view = View::of(admin).await?;
     let missed: Vec<String> = plan
         .iter()
@@ -113,6 +143,14 @@ pub async fn run(admin: &Admin<TokioEnv>, args: &ReassignArgs, output: &Output) 
     }
     output.item(&json!({ "done": count }), &format!("done: {} moved", counted(count)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lifts what was set by --throttle, unless something is still under way.
+async fn lift(admin: &Admin<TokioEnv>, output: &Output) -> anyhow::Result<()> {
+    if Ask::new(admin).ongoing().await?.is_empty() && throttle::lift(admin, &View::of(admin).await?).await? {
+        output.note("the throttle is lifted");
+    }
+    Ok(())
 }
 
 fn counted(count: usize) -> String {
