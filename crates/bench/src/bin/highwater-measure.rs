@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use highwater_bench::cluster::{FailOver, Groups, Idle, Replicated, fail_over, groups, idle, replicated};
+use highwater_bench::compaction::{Compacted, compacted};
 use highwater_bench::metadata::{Metadata, metadata};
 
 /// Starts clusters of three brokers on this machine, or parts of a node, and prints what was measured, as Markdown.
@@ -14,6 +15,8 @@ enum Cli {
     Idle(Idle),
     /// How long writes stand still when a node is killed or stops.
     FailOver(FailOver),
+    /// What the compaction of a log takes.
+    Compaction(Compacted),
     /// What consumer groups cost.
     Groups(Groups),
     /// What the cluster's state costs at many partitions.
@@ -25,6 +28,7 @@ fn main() -> Result<()> {
         Cli::Replicated(options) => replicated(&options),
         Cli::Idle(options) => idle(&options),
         Cli::FailOver(options) => fail_over(&options),
+        Cli::Compaction(options) => compacted(&options),
         Cli::Groups(options) => groups(&options),
         Cli::Metadata(options) => metadata(&options),
     }

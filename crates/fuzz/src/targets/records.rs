@@ -4,8 +4,8 @@ use super::Target;
 use bytes::Bytes;
 use highwater_env::Rng;
 use highwater_records::{
-    Batch, BatchBuilder, BatchHeader, Codec, HEADER_BYTES, Header, LENGTH_PREFIX, ProduceRules, crc32c,
-    decompress, recompress, validate_produced,
+    Batch, BatchBuilder, BatchHeader, Codec, Compacted, HEADER_BYTES, Header, LENGTH_PREFIX, ProduceRules,
+    crc32c, decompress, recompress, validate_produced,
 };
 use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use rand::RngExt;
@@ -137,7 +137,7 @@ fn check_batch(batch: &Batch) -> Result<(), String> {
     if deep.is_ok() {
         recompressed(batch)?;
     }
-    Ok(())
+    compacted(batch)
 }
 
 /// What a producer may send keeps its records when it gets its place in the log.
@@ -162,6 +162,32 @@ fn recompressed(batch: &Batch) -> Result<(), String> {
         records.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
     };
     if records(batch)? == records(&again)? { Ok(()) } else { Err(format!("{codec:?} changes the records")) }
+}
+
+/// Of a batch whose records can be read, compaction leaves those that it is to leave as they were. Of others it leaves
+/// nothing to be found out later.
+fn compacted(batch: &Batch) -> Result<(), String> {
+    let keeps = |offset: Offset| offset.0 % 2 == 0;
+    let horizon = Timestamp(5_000);
+    let Ok(compacted) = batch.compacted(DECOMPRESSED_BYTES, horizon, |record| keeps(record.offset)) else {
+        return Ok(());
+    };
+    let records = |batch: &Batch| {
+        let records = batch.records_within(DECOMPRESSED_BYTES).map_err(|error| error.to_string())?;
+        records.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+    };
+    let mut expected = records(batch)?;
+    expected.retain(|record| keeps(record.offset));
+    let left = match compacted {
+        Compacted::Unchanged => batch.clone(),
+        Compacted::Rewritten(less) => less,
+        Compacted::Emptied => batch.emptied(),
+    };
+    let left = Batch::check(left.into_bytes()).map_err(|error| format!("compacted: {error}"))?;
+    if left.header().next_offset() != batch.header().next_offset() || records(&left)? != expected {
+        return Err(format!("compaction leaves something else: {:?}", left.header()));
+    }
+    Ok(())
 }
 
 impl Target for Compressed {
