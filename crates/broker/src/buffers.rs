@@ -1,8 +1,8 @@
 //! The memory that large requests are received into, used again.
 //!
-//! Memory that an allocator has given back to the machine costs a page fault for every page when it is next written to,
-//! which takes longer than what is written to it. What is kept here is bounded, and the buffer given back last, which is
-//! most likely still in the processor's caches, is given out first.
+//! Memory that an allocator has given back to the machine costs a page fault for every page when it is next written
+//! to, which takes longer than what is written to it. What is kept here is bounded, and the buffer given back last,
+//! which is most likely still in the processor's caches, is given out first.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -168,6 +168,10 @@ async fn verify<E: Env>(env: &E, log: &Log<E>) -> Result<(), QuorumError> {
         match read {
             Ok(after) => next = Offset(i64::try_from(after).unwrap_or(i64::MAX)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                if mutant!("raft-corrupt-truncate") {
+                    let _ = log.truncate(next).await;
+                    return Ok(());
+                }
                 let what = format!("the quorum's log {}", log.id());
                 return Err(QuorumError::Damaged { what, problem: format!("from entry {next} on: {error}") });
             }

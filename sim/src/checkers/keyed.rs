@@ -47,8 +47,8 @@ impl<'a> Keyed<'a> {
         key.is_some_and(|key| self.last.get(&(place, key)).is_some_and(|last| *last > offset))
     }
 
-    /// Whether a record of the final read may have been gone from another replica: a later one of its key follows, or
-    /// it only deletes the key.
+    /// Whether a record of the final read may have been gone from another replica: a later one of its key follows,
+    /// or it only deletes the key.
     pub fn may_be_gone(&self, end: &End<'_>, place: Place<'_>, record: &FinalRecord) -> bool {
         let log = end.state.partition(place.0, place.1).map(|partition| partition.log);
         let reached = log.is_some_and(|log| record.offset < end.ghost.compacted(log));
