@@ -13,11 +13,12 @@ use crate::runtime::{DynEnv, Within, within};
 use crate::transport::Transport;
 use crate::types::{Applied, Command, Fate, Raft};
 use bytes::Bytes;
-use highwater_env::{Env, Event, timeout};
+use highwater_env::{Env, Event, Purpose, sleep, timeout};
 use highwater_log::Log;
 use highwater_types::{BrokerId, Instant, mutant};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, ServerState, SnapshotPolicy};
+use rand::RngExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -119,18 +120,23 @@ impl<E: Env> Quorum<E> {
     /// Tells who waits what the library reports. The only task that waits for its reports.
     async fn watch(self, mut reports: watch::Receiver<Metrics>) {
         let inner = self.inner();
-        let mut ended_change_in = None;
+        let (mut ended_change_in, mut stood_in) = (None, None);
         loop {
-            let (leadership, failure, joint) = {
+            let (leadership, failure, joint, stands) = {
                 let report = reports.borrow_and_update();
                 let joint = report.membership_config.membership().get_joint_config().len() > 1;
-                (leadership(&report), report.running_state.clone().err(), joint)
+                let stands = report.state == ServerState::Candidate;
+                (leadership(&report), report.running_state.clone().err(), joint, stands)
             };
             if let Some(error) = failure {
                 inner.progress.stopped(error.to_string());
                 return;
             }
             inner.progress.leads(leadership);
+            if stands && stood_in != Some(leadership.term) {
+                stood_in = Some(leadership.term);
+                self.stand_no_more_for_a_while();
+            }
             let leads = leadership.leader == Some(inner.options.node);
             if leads && joint && ended_change_in != Some(leadership.term) {
                 ended_change_in = Some(leadership.term);
@@ -147,6 +153,22 @@ impl<E: Env> Quorum<E> {
                 return;
             }
         }
+    }
+
+    /// Lets a random time pass before this member stands for election again, should it not be elected now. The
+    /// library draws how long a voter waits once and for all: two that drew nearly the same would stand against each
+    /// other for ever.
+    fn stand_no_more_for_a_while(&self) {
+        let inner = self.inner();
+        let part: f64 = inner.env.entropy(Purpose::Election).random_range(0.0..1.0);
+        let pause = inner.options.election_timeout.mul_f64(part);
+        inner.raft.runtime_config().elect(false);
+        let other = self.clone();
+        let work = async move {
+            sleep(other.inner().env.clock(), pause).await;
+            other.inner().raft.runtime_config().elect(true);
+        };
+        inner.env.spawn("quorum-stand", self.within(work)).detach();
     }
 
     /// Whether this member belongs to a quorum, or has heard of one.
