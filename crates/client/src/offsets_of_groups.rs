@@ -6,14 +6,37 @@ use crate::group::{Positions, first_error};
 use highwater_env::Env;
 use highwater_types::{Offset, PartitionIndex};
 use highwater_wire::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchRequestGroup,
-    OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse,
 };
 use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeSet;
 
 /// The last version that names topics.
 const BY_NAME: i16 = 9;
+
+/// What to commit, by topic. Topics go by their names.
+pub(crate) fn topics_to_commit(offsets: &Positions) -> Vec<OffsetCommitRequestTopic> {
+    let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+    for ((name, partition), offset) in offsets {
+        let part = OffsetCommitRequestPartition {
+            partition_index: *partition,
+            committed_offset: *offset,
+            committed_metadata: Some(Str::new()),
+            ..OffsetCommitRequestPartition::default()
+        };
+        match topics.last_mut().filter(|topic| topic.name == *name) {
+            Some(topic) => topic.partitions.push(part),
+            None => topics.push(OffsetCommitRequestTopic {
+                name: name.clone(),
+                partitions: vec![part],
+                ..OffsetCommitRequestTopic::default()
+            }),
+        }
+    }
+    topics
+}
 
 impl<E: Env> Coordinator<E> {
     /// Commits offsets. What is wrong with one of them is an error for all, though the others may be committed.

@@ -2,6 +2,7 @@
 
 use super::{Admin, GroupView};
 use crate::coordinator::Coordinator;
+use crate::offsets_of_groups::topics_to_commit;
 use crate::{ClientError, Positions};
 use highwater_env::Env;
 use highwater_types::{BrokerId, PartitionIndex};
@@ -12,10 +13,7 @@ use highwater_wire::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
 };
 use highwater_wire::messages::list_groups::{ListGroupsRequest, ListedGroup};
-use highwater_wire::messages::{
-    DeleteGroupsRequest, DeleteGroupsResponse, OffsetCommitRequest, OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic,
-};
+use highwater_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse, OffsetCommitRequest};
 use highwater_wire::{ErrorCode, Str};
 
 impl<E: Env> Admin<E> {
@@ -95,23 +93,7 @@ impl<E: Env> Admin<E> {
 
     /// Sets how far a group has read. It must have no members.
     pub async fn set_group_offsets(&self, group: &str, offsets: &Positions) -> Result<(), ClientError> {
-        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
-        for ((name, partition), offset) in offsets {
-            let part = OffsetCommitRequestPartition {
-                partition_index: *partition,
-                committed_offset: *offset,
-                committed_metadata: Some(Str::new()),
-                ..OffsetCommitRequestPartition::default()
-            };
-            match topics.last_mut().filter(|topic| topic.name == *name) {
-                Some(topic) => topic.partitions.push(part),
-                None => topics.push(OffsetCommitRequestTopic {
-                    name: name.clone(),
-                    partitions: vec![part],
-                    ..OffsetCommitRequestTopic::default()
-                }),
-            }
-        }
+        let topics = topics_to_commit(offsets);
         let request =
             OffsetCommitRequest { group_id: Str::from(group), topics, ..OffsetCommitRequest::default() };
         self.coordinator(group).commit(&request).await

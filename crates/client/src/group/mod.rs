@@ -14,14 +14,12 @@ pub use config::GroupConfig;
 pub(crate) use protocol::assigned_partitions;
 
 use crate::coordinator::Coordinator;
+use crate::offsets_of_groups::topics_to_commit;
 use crate::{Client, ClientConfig, ClientError, ConsumedRecord, Consumer, StartAt};
 use heartbeat::{Heard, Pulse, Rhythm};
 use highwater_env::{Env, Task};
 use highwater_types::{Instant, Offset, PartitionIndex};
-use highwater_wire::messages::{
-    LeaveGroupRequest, MemberIdentity, OffsetCommitRequest, OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic,
-};
+use highwater_wire::messages::{LeaveGroupRequest, MemberIdentity, OffsetCommitRequest};
 use highwater_wire::{ErrorCode, Str};
 use membership::{Membership, Partitions};
 use std::collections::BTreeMap;
@@ -201,24 +199,7 @@ impl<E: Env> GroupConsumer<E> {
             return Ok(());
         }
         let Membership { id, generation, instance } = self.membership.clone();
-        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
-        for ((name, partition), offset) in &offsets {
-            let topic_id = self.coordinator.client().metadata().topics.get(name).map(|topic| topic.id);
-            let part = OffsetCommitRequestPartition {
-                partition_index: *partition,
-                committed_offset: *offset,
-                committed_metadata: Some(Str::new()),
-                ..OffsetCommitRequestPartition::default()
-            };
-            match topics.last_mut().filter(|topic| topic.name == *name) {
-                Some(topic) => topic.partitions.push(part),
-                None => topics.push(OffsetCommitRequestTopic {
-                    name: name.clone(),
-                    topic_id: topic_id.unwrap_or_default(),
-                    partitions: vec![part],
-                }),
-            }
-        }
+        let topics = topics_to_commit(&offsets);
         let request = OffsetCommitRequest {
             group_id: self.coordinator.group().clone(),
             generation_id_or_member_epoch: generation,
