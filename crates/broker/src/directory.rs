@@ -45,6 +45,11 @@ impl<E: Env> Routing<E> {
         self.by_name.values()
     }
 
+    /// All partitions that this node has.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition<E>>> {
+        self.topics().flat_map(|topic| topic.partitions.iter().flatten())
+    }
+
     /// A partition that this node has, by the name of its log.
     pub(crate) fn partition(&self, log: LogId) -> Option<&Arc<Partition<E>>> {
         self.by_id.get(&log.topic)?.partition(log.partition)?

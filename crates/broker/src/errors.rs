@@ -83,7 +83,7 @@ pub(crate) fn of_stopped(stopped: Stopped) -> ErrorCode {
     match stopped {
         Stopped::Failed => ErrorCode::KAFKA_STORAGE_ERROR,
         // The client looks for the partition anew, be it gone or on its way to another node.
-        Stopped::Closed | Stopped::Deposed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Stopped::Closed | Stopped::Deposed | Stopped::CutOff => ErrorCode::NOT_LEADER_OR_FOLLOWER,
     }
 }
 

@@ -8,7 +8,7 @@
 
 use highwater_env::{Env, Event};
 use highwater_types::{LeaderEpoch, LogId, Offset, mutant};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -21,6 +21,8 @@ pub(crate) enum Stopped {
     Closed,
     /// The epoch of the leader has ended.
     Deposed,
+    /// This node leads as far as it knows, and has heard neither of the controller nor of followers that it needs.
+    CutOff,
 }
 
 /// What is waited for.
@@ -43,6 +45,10 @@ pub(crate) struct Progress<E> {
     log_end: AtomicI64,
     failed: AtomicBool,
     closed: AtomicBool,
+    /// How often it was found that the high watermark stands still because this node is cut off, and whether it does
+    /// so now.
+    cut_offs: AtomicU64,
+    cut_off: AtomicBool,
     /// Those for the high watermark.
     waiters: Mutex<Waiters>,
     /// Those for the log's end, and how many they are: most partitions never have any.
@@ -58,18 +64,35 @@ pub(crate) struct Waiting<E: Env> {
     target: Offset,
     epoch: LeaderEpoch,
     place: Place,
+    /// How often the node had been found cut off, if the wait ends with the next time.
+    cut_offs: Option<u64>,
 }
 
 impl<E: Env> Waiting<E> {
     /// A wait for a mark to reach `target` in an epoch.
     pub(crate) fn new(progress: Arc<Progress<E>>, mark: Mark, target: Offset, epoch: LeaderEpoch) -> Self {
-        Self { progress, mark, target, epoch, place: Place::default() }
+        Self { progress, mark, target, epoch, place: Place::default(), cut_offs: None }
+    }
+
+    /// A wait for records to be committed that ends when this node is found cut off: others may lead by then, and
+    /// whoever waits may ask them.
+    pub(crate) fn for_commit(progress: Arc<Progress<E>>, end: Offset, epoch: LeaderEpoch) -> Self {
+        let mut waiting = Self::new(progress, Mark::HighWatermark, end, epoch);
+        waiting.cut_offs = Some(waiting.progress.cut_offs.load(Ordering::SeqCst));
+        waiting
     }
 
     /// Ready when the mark is at least the target, or never will be.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
-        let Self { progress, mark, target, epoch, place } = self;
-        progress.poll_reached(*mark, *target, *epoch, place, cx)
+        let Self { progress, mark, target, epoch, place, cut_offs } = self;
+        let reached = progress.poll_reached(*mark, *target, *epoch, place, cx);
+        // Looked at once the place is taken: who counts on wakes all places afterwards.
+        if reached.is_pending()
+            && cut_offs.is_some_and(|seen| progress.cut_offs.load(Ordering::SeqCst) != seen)
+        {
+            return Poll::Ready(Err(Stopped::CutOff));
+        }
+        reached
     }
 }
 
@@ -125,6 +148,8 @@ impl<E: Env> Progress<E> {
             log_end: AtomicI64::new(log_end.0),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            cut_offs: AtomicU64::new(0),
+            cut_off: AtomicBool::new(false),
             waiters: Mutex::default(),
             growth: Mutex::default(),
             growth_waiters: AtomicUsize::new(0),
@@ -144,6 +169,7 @@ impl<E: Env> Progress<E> {
     /// Begins another epoch: whoever waits for something in the one before waits in vain.
     pub(crate) fn begin_epoch(&self, epoch: LeaderEpoch) {
         self.epoch.store(epoch.0, Ordering::SeqCst);
+        self.reconnected();
         self.wake_all();
     }
 
@@ -159,7 +185,29 @@ impl<E: Env> Progress<E> {
         // Told before it can be seen, and under the lock, so that nothing that follows from it is told earlier.
         self.env.observe(&Event::HighWatermark { log: self.log, end });
         self.high_watermark.store(end.0, Ordering::Release);
+        self.reconnected();
         waiters.wake(end);
+    }
+
+    /// This node hears neither the controller nor those that the high watermark waits for. What waits for a commit
+    /// ends, as far as it asked for that.
+    pub(crate) fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Relaxed);
+        self.cut_offs.fetch_add(1, Ordering::SeqCst);
+        // They give their places up themselves; the others go on to wait.
+        self.list(Mark::HighWatermark).entries.iter().for_each(|waiter| waiter.waker.wake_by_ref());
+    }
+
+    /// The high watermark moves, or the controller was heard.
+    pub(crate) fn reconnected(&self) {
+        if self.is_cut_off() {
+            self.cut_off.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing is committed here for now because this node is cut off.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
     }
 
     /// Moves the high watermark back, for a follower whose log was cut below it.

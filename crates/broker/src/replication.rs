@@ -6,6 +6,7 @@
 //! that such news never waits for data. Damage is put back beside that: see [`mender`].
 
 mod connection;
+mod cut_off;
 mod fetcher;
 mod mender;
 mod proposals;
@@ -90,6 +91,7 @@ impl<E: Env> Replication<E> {
         }
         self.add(proposals::start(shared));
         self.add(mender::start(shared));
+        self.add(cut_off::start(shared));
         let sources: Vec<_> = self.sources().values().cloned().collect();
         for source in sources {
             self.start_source(shared, &source);

@@ -44,7 +44,7 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
 /// One pass over all logs. It begins anywhere: a node that is restarted often would else never come to the last ones.
 async fn pass<E: Env>(shared: &Shared<E>, rng: &mut Rng) {
     let routing = shared.directory.load();
-    let partitions = routing.topics().flat_map(|topic| topic.partitions.iter().flatten());
+    let partitions = routing.partitions();
     let mut logs: Vec<LogId> = partitions.map(|partition| partition.id()).collect();
     drop(routing);
     if logs.is_empty() {

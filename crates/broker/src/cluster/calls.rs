@@ -14,9 +14,12 @@ use highwater_metadata::controller::{self, IsrChange, ProducerIdBlock, Registrat
 use highwater_metadata::{Endpoint, FeatureRange, Partition, Refusal, RefusalCode};
 use highwater_quorum::Peer;
 use highwater_types::{
-    BrokerEpoch, BrokerId, DiskId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId, Uuid,
+    BrokerEpoch, BrokerId, DiskId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId, Uuid, mutant,
 };
 use highwater_wire::ErrorCode;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 /// How long one call to the controller may take.
@@ -132,13 +135,28 @@ impl<E: Env> Cluster<E> {
         }
     }
 
-    /// Asks the active controller, be it this node or another.
+    /// Asks the active controller, be it this node or another. When there is another one, it is asked instead: who was
+    /// asked before may be cut off, and all that is asked for here may be asked for twice.
     async fn ask_or_serve(&self, ask: Ask) -> Result<Tell, CommitError> {
-        match self.ask(ask.clone(), LIMIT).await {
-            Ok(tell) => Ok(tell),
-            Err(AskError::Here) => Ok(self.serve(ask).await),
-            Err(AskError::NoController) => Err(CommitError::NotController),
-            Err(AskError::Open(_)) => Err(CommitError::Open),
+        let quorum = &self.0.quorum;
+        loop {
+            let leadership = quorum.leadership();
+            let told = async {
+                match self.ask(ask.clone(), LIMIT).await {
+                    Ok(tell) => Ok(tell),
+                    Err(AskError::Here) => Ok(self.serve(ask.clone()).await),
+                    Err(AskError::NoController) => Err(CommitError::NotController),
+                    Err(AskError::Open(_)) => Err(CommitError::Open),
+                }
+            };
+            let (mut told, mut changed) = (pin!(told), pin!(quorum.leadership_changed(&leadership)));
+            let told = poll_fn(|cx| match told.as_mut().poll(cx) {
+                Poll::Ready(told) => Poll::Ready(Some(told)),
+                Poll::Pending => changed.as_mut().poll(cx).map(|_| None),
+            });
+            if let Some(told) = told.await {
+                return told;
+            }
         }
     }
 
@@ -273,6 +291,10 @@ impl<E: Env> Cluster<E> {
             })
             .await?;
         let seen = answers.pop().expect("one answer").map_err(CommitError::Refused)?;
+        // A broker takes it for the word of the only controller that there is.
+        if !mutant!("lease-unconfirmed") {
+            self.0.quorum.fence().await?;
+        }
         let (caught_up, fenced, should_shut_down) = (seen.caught_up, seen.fenced, seen.should_shut_down);
         Ok(Tell::Seen(Seen { caught_up, fenced, should_shut_down }))
     }

@@ -282,7 +282,8 @@ async fn beat<E: Env>(
         match cluster.heartbeat(heartbeat).await {
             Ok(seen) if !seen.fenced => {
                 let session = millis(inner.settings.broker_session_timeout_ms.into());
-                inner.directory.replication().renew(begun.after(session));
+                // A controller that was elected since then leaves as much to brokers that it has not heard yet.
+                inner.directory.replication().renew(begun.after(session / 2));
                 if timeout(clock, interval, inner.stands_unfenced(epoch)).await.is_ok() {
                     unfenced();
                 }

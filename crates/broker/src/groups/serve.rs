@@ -38,7 +38,7 @@ async fn run<E: Env>(shard: &Arc<Shard<E>>) {
                 match serve(shard).await {
                     Some(Stopped::Deposed | Stopped::Closed) => return,
                     // What is in the log is found out anew, or not at all while it has failed.
-                    Some(Stopped::Failed) | None => shard.begin_loading(),
+                    Some(Stopped::Failed | Stopped::CutOff) | None => shard.begin_loading(),
                 }
             }
             Err(problem) => tracing::warn!(%log, problem, "the groups of a partition could not be read"),

@@ -210,8 +210,12 @@ fn name_leaders<E: Env>(context: &Context<E>, responses: &mut [TopicProduceRespo
                 let routing = context.shared.directory.load();
                 let known = routing.topic_by_id(topic.topic_id).or_else(|| routing.topic(&topic.name));
                 let Some(known) = known else { continue };
-                partition.current_leader = known.leader(partition.index);
-                leaders.insert(partition.current_leader.leader_id);
+                let leader = known.leader(partition.index);
+                // Who leads as far as it knows itself, and is cut off, does not know whom to ask.
+                if leader.leader_id != context.shared.config.node_id {
+                    leaders.insert(leader.leader_id);
+                    partition.current_leader = leader;
+                }
             }
         }
     }
@@ -273,6 +277,10 @@ fn find<E: Env>(
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
     }
     let epoch = partition.leading().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+    if acks == ACKS_ALL && partition.progress().is_cut_off() {
+        let message = "this broker hears neither the controller nor the partition's other replicas";
+        return Err(Refused::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, message));
+    }
     if acks == ACKS_ALL && topic.lacks_replicas(index) {
         let message = "fewer replicas are in sync than min.insync.replicas asks for";
         return Err(Refused::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));

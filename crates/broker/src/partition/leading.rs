@@ -102,6 +102,18 @@ impl<E: Env> Partition<E> {
         }
     }
 
+    /// The epoch and the high watermark of a leader whose log goes on behind it, and whose followers have a say in
+    /// that.
+    pub(crate) fn waits_for_others(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.leading()?;
+        let replica = self.replica();
+        let Role::Leader(leader) = &replica.role else { return None };
+        let high_watermark = leader.high_watermark();
+        let has_more = self.log.end_offset() > high_watermark;
+        let others = leader.committed().iter().chain(&leader.pending()).any(|id| *id != self.node);
+        (has_more && others).then(|| (leader.epoch(), high_watermark))
+    }
+
     /// What the controller is to be asked for now, if anything. `live` gives the incarnation of a broker that may be in
     /// sync.
     pub(crate) fn poll_proposal(&self, live: impl Fn(BrokerId) -> Option<BrokerEpoch>) -> Option<Proposal> {

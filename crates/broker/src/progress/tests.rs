@@ -152,3 +152,27 @@ fn those_are_woken_who_wait_for_the_log_to_grow() {
         assert_eq!(poll(&mut second, &far), Poll::Ready(Ok(())));
     });
 }
+
+#[test]
+fn who_may_ask_others_does_not_wait_while_this_node_is_cut_off() {
+    check(|progress, asking, staying| {
+        let commit = |end| Waiting::for_commit(Arc::clone(&progress), Offset(end), EPOCH);
+        let (mut asks, mut stays) = (commit(11), wait(&progress, 11));
+        assert!(poll(&mut asks, &asking).is_pending() && poll(&mut stays, &staying).is_pending());
+        progress.cut_off();
+        assert!(progress.is_cut_off());
+        // What it ended stays ended, and nothing else does.
+        progress.advance(Offset(10));
+        assert_eq!((asking.get(), staying.get()), (1, 1));
+        assert!(poll(&mut stays, &staying).is_pending());
+        assert_eq!(poll(&mut asks, &asking), Poll::Ready(Err(Stopped::CutOff)));
+        drop(asks);
+        let mut later = commit(11);
+        assert!(poll(&mut later, &asking).is_pending());
+        progress.advance(Offset(11));
+        assert!(!progress.is_cut_off());
+        assert_eq!(poll(&mut later, &asking), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mut stays, &staying), Poll::Ready(Ok(())));
+        assert_eq!(progress.waiting(), 0);
+    });
+}

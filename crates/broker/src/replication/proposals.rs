@@ -129,7 +129,7 @@ fn collect<E: Env>(shared: &Shared<E>, asking: &Asking) -> Vec<Asked<E>> {
         Some((Arc::clone(partition), (partition.id(), proposal)))
     };
     if asking.all {
-        routing.topics().flat_map(|topic| topic.partitions.iter().flatten()).filter_map(ask).collect()
+        routing.partitions().filter_map(ask).collect()
     } else {
         asking.logs.iter().filter_map(|&log| routing.partition(log)).filter_map(ask).collect()
     }

@@ -119,6 +119,18 @@ impl Controller for FakeController {
     }
 }
 
+/// A controller that does not answer.
+struct Unreached;
+
+impl Controller for Unreached {
+    fn alter_in_sync<'a>(
+        &'a self,
+        _proposals: &'a [(LogId, Proposal)],
+    ) -> Pin<Box<dyn Future<Output = Vec<ProposalAnswer>> + Send + 'a>> {
+        Box::pin(std::future::pending())
+    }
+}
+
 fn id(number: i32) -> BrokerId {
     BrokerId(number)
 }
@@ -135,7 +147,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    async fn start(sim: &'a Simulation) -> Self {
+    async fn start(sim: &'a Simulation, settings: &[(&str, &str)]) -> Self {
         let ids = [1, 2, 3].map(BrokerId);
         let partition = Assignment {
             leader: Some(ids[0]),
@@ -153,7 +165,9 @@ impl<'a> World<'a> {
                 BrokerConfig::new(id, "/data", SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT));
             config.listeners =
                 vec![ListenerConfig { advertised_host: Some(host(id)), ..config.listeners.remove(0) }];
-            config.settings.set("replica.lag.time.max.ms", "2000".to_owned()).unwrap();
+            for &(name, value) in [("replica.lag.time.max.ms", "2000")].iter().chain(settings) {
+                config.settings.set(name, value.to_owned()).unwrap();
+            }
             let node = Node::start(env, config).await.unwrap();
             let shared = node.shared();
             shared.store.create_log(LOG, LogConfig::default()).await.unwrap();
@@ -247,10 +261,14 @@ fn batch(value: &str) -> Batch {
 }
 
 fn check(test: impl AsyncFn(&World<'_>)) {
+    check_with(&[], test);
+}
+
+fn check_with(settings: &[(&str, &str)], test: impl AsyncFn(&World<'_>)) {
     for seed in 1..=6 {
         let sim = Simulation::new(seed);
         sim.block_on(async {
-            let world = World::start(&sim).await;
+            let world = World::start(&sim, settings).await;
             test(&world).await;
             world.stop().await;
         });
@@ -291,6 +309,28 @@ fn what_was_not_committed_gives_way_to_the_next_leader() {
         world.committed(waiting).await.unwrap();
         world.are_alike(4).await;
         assert_eq!(world.partition(1).log().epoch_at(Offset(1)), Some(LeaderEpoch(1)));
+    });
+}
+
+#[test]
+fn a_leader_that_is_cut_off_gives_back_what_waits() {
+    // A controller's word is good for 200 ms, and comes every 2 s.
+    check_with(&[("broker.session.timeout.ms", "400")], async |world| {
+        let before = world.append(1, "a").await;
+        world.committed(before).await.unwrap();
+        world.set_cut_off(1, true);
+        // Its controller would make the in-sync set smaller, could it be asked.
+        let proposals = Arc::clone(world.nodes[&id(1)].shared().directory.replication().proposals());
+        proposals.set_controller(Arc::new(Unreached));
+        world.append(1, "lost").await;
+        let partition = world.partition(1);
+        let (end, epoch) = (partition.log().end_offset(), partition.leading().unwrap());
+        let asks = Waiting::for_commit(Arc::clone(partition.progress()), end, epoch);
+        assert_eq!(world.committed(asks).await, Err(Stopped::CutOff));
+        assert!(partition.progress().is_cut_off() && partition.leading() == Some(epoch));
+        world.set_cut_off(1, false);
+        world.until("it is committed after all", || partition.high_watermark() == end).await;
+        assert!(!partition.progress().is_cut_off());
     });
 }
 

@@ -58,7 +58,7 @@ impl<E: Env> Part<E> {
                     self.waiting = self
                         .outcome
                         .is_pending()
-                        .then(|| Waiting::new(Arc::clone(progress), Mark::HighWatermark, end, self.epoch));
+                        .then(|| Waiting::for_commit(Arc::clone(progress), end, self.epoch));
                 }
             }
             Err(unwritten) => {
