@@ -120,6 +120,8 @@ pub struct Expect {
     pub verdict: Verdict,
     /// Reach marks that must be passed by some seed.
     pub reach: Vec<String>,
+    /// How long a send may take at most, from when the client was given the record until its outcome is known.
+    pub longest_send: Option<Duration>,
 }
 
 /// How a run ends.

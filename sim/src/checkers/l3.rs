@@ -1,8 +1,9 @@
-//! L3: every operation ends, and when faults are over new records are taken.
+//! L3: every operation ends, within the time that a scenario allows for sends, and when faults are over new records are
+//! taken.
 //!
 //! Source: durability.md (L3); "availability is not promised, but after faults end the cluster comes back by itself".
 
-use super::index::{Place, shown};
+use super::index::{Place, Sent, shown};
 use super::{Checker, End, clock};
 use crate::executor::Violation;
 use crate::history::{Entry, Op, Outcome};
@@ -25,8 +26,26 @@ impl Checker for Resolution {
                 return Err(Violation::new("L3", text));
             }
         }
+        in_time(end)?;
         produces(end)
     }
+}
+
+/// No send took longer than the scenario allows.
+fn in_time(end: &End<'_>) -> Result<(), Violation> {
+    let Some(longest) = end.ghost.terms().longest_send else { return Ok(()) };
+    let took = |sent: &Sent<'_>| sent.ended.map(|ended| ended.since(sent.began));
+    let slow = end.index.sends.iter().filter(|sent| took(sent).is_some_and(|took| took > longest));
+    let Some(sent) = slow.max_by_key(|sent| took(sent)) else { return Ok(()) };
+    let text = format!(
+        "client {} began at {} to send {} to {}, and knew no outcome for {:?}, where {longest:?} are allowed",
+        sent.client,
+        clock(sent.began),
+        shown(Some(sent.value)),
+        sent.topic,
+        took(sent).unwrap_or_default(),
+    );
+    Err(Violation::new("L3", text))
 }
 
 /// Of what was sent after the faults, something arrived in every partition that it was sent to.
@@ -101,7 +120,9 @@ fn what(entry: &Entry) -> String {
 mod tests {
     use super::super::kit::Tale;
     use super::Resolution;
+    use crate::checkers::Terms;
     use crate::history::Outcome;
+    use std::time::Duration;
 
     #[test]
     fn a_run_that_ends_passes() {
@@ -123,6 +144,20 @@ mod tests {
             "client 5 began at 8.000 s to send \"slow\" to orders; that never ended",
         );
         Tale::of_three().sent("slow", Outcome::Open).finds(Resolution, "L3", "that never ended");
+    }
+
+    #[test]
+    fn a_send_that_takes_too_long_is_found() {
+        let mut tale = Tale::of_three();
+        let op = tale.send("slow", Outcome::Unknown("timeout".into()));
+        let (began, ended) = (tale.now(), tale.now());
+        let id = tale.history.begin(5, began, op);
+        tale.history.end(id, ended, |_| {});
+        tale.passes(Resolution);
+        let terms = |longest| Terms { longest_send: Some(longest), ..Terms::default() };
+        tale.terms(terms(ended.since(began))).passes(Resolution);
+        tale.terms(terms(Duration::from_millis(1)));
+        tale.finds(Resolution, "L3", "to send \"slow\" to orders, and knew no outcome for");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What brokers promise, by their configuration.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What brokers promise, by their configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +12,13 @@ pub struct Terms {
     pub min_insync: Option<usize>,
     /// The smallest `min.insync.replicas` that a topic may have.
     pub topics: BTreeMap<String, usize>,
+    /// How long a send may take, if that is limited: a promise of single scenarios.
+    pub longest_send: Option<Duration>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { durable: true, min_insync: None, topics: BTreeMap::new() }
+        Self { durable: true, min_insync: None, topics: BTreeMap::new(), longest_send: None }
     }
 }
 

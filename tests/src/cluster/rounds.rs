@@ -30,6 +30,8 @@ const PARTITIONS: i32 = 6;
 const FAULT_MS: std::ops::Range<u64> = 500..6000;
 /// How long all replicas may take to be in sync again.
 const IN_SYNC: Duration = Duration::from_secs(60);
+/// How long the others may take to lead what a node led that stands still.
+const LED: Duration = Duration::from_secs(20);
 /// How often that is asked.
 const ASK: Duration = Duration::from_millis(100);
 /// How long a round goes on after that, at most, in milliseconds.
@@ -195,7 +197,10 @@ impl Trial<'_> {
         self.begin(fault, place)?;
         // The others must do without it for as long as it is missing.
         let goes_on = fault != Fault::KillAll && self.nodes.len() > 2;
-        let went_on = if goes_on {
+        let went_on = if goes_on && fault == Fault::Pause {
+            self.await_led_by_others(place)?;
+            format!("led by the others after {} ms, ", started.elapsed().as_millis())
+        } else if goes_on {
             streams::await_progress(streams, &before)
                 .with_context(|| format!("while one node was missing\n{}", self.what_nodes_say()))?;
             format!("producers went on after {} ms, ", started.elapsed().as_millis())
@@ -277,6 +282,29 @@ impl Trial<'_> {
             self.nodes.iter_mut().try_for_each(ClusterNode::expect_running)?;
             if Instant::now() > deadline {
                 bail!("not in sync after {IN_SYNC:?}: {problem}");
+            }
+            thread::sleep(ASK);
+        }
+    }
+
+    /// Waits until the others lead every partition. A node that stands still keeps its connections: a client waits for
+    /// what it has asked there for as long as it pleases, which with the usual settings is longer than a round.
+    fn await_led_by_others(&self, place: usize) -> Result<()> {
+        let others = self.nodes.iter().enumerate().filter(|(at, _)| *at != place);
+        let others: Vec<String> = others.map(|(_, node)| node.setup().kafka.to_string()).collect();
+        let missing = u64::from(self.nodes[place].setup().id);
+        let deadline = Instant::now() + LED;
+        loop {
+            let arguments =
+                ["topic", "describe", TOPIC, "--bootstrap", &others.join(","), "--timeout-ms", "5000"];
+            let told: Value = serde_json::from_str(&highwater(self.binary, &arguments)?)?;
+            let partitions = told["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+            let elsewhere = |partition: &Value| partition["leader"].as_u64().is_some_and(|id| id != missing);
+            if !partitions.is_empty() && partitions.iter().all(elsewhere) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("node {missing} stands still, and after {LED:?} it leads still: {told}");
             }
             thread::sleep(ASK);
         }

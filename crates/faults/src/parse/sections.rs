@@ -266,6 +266,7 @@ pub fn expect(root: &Section<'_>) -> Result<Expect> {
         let marks = value.list()?;
         expect.reach = marks.iter().map(|mark| Ok(mark.text()?.to_owned())).collect::<Result<_>>()?;
     }
+    expect.longest_send = section.get("longest_send").map(|value| value.duration(INTERVALS)).transpose()?;
     section.done()?;
     Ok(expect)
 }

@@ -68,6 +68,7 @@ by = "-2s"
 [expect]
 verdict = "violates S14"
 reach = ["log: unproven tail rewritten"]
+longest_send = "15s"
 "#;
 
 #[test]
@@ -93,6 +94,7 @@ fn all_that_can_be_said_is_understood() {
     assert_eq!(first.what, cut);
     assert_eq!(scenario.script[1].what, Action::JumpClock { by_ms: -2_000 });
     assert_eq!(scenario.expect.verdict, crate::Verdict::Violates("S14".to_owned()));
+    assert_eq!(scenario.expect.longest_send, Some(Duration::from_secs(15)));
 }
 
 #[test]

@@ -77,6 +77,12 @@ impl Tale {
         self.state.partitions.get_mut(&(Str::from("orders"), P0)).unwrap()
     }
 
+    /// What brokers promise.
+    pub fn terms(&mut self, terms: Terms) -> &mut Self {
+        self.checkers.set_terms(terms);
+        self
+    }
+
     pub fn now(&mut self) -> Instant {
         self.now = Instant(self.now.0 + 1_000_000_000);
         self.now

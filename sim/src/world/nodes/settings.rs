@@ -78,7 +78,12 @@ pub(crate) fn terms(cluster: &ClusterSpec, topics: &[TopicSpec], churn: &Churn) 
         let set = topic.configs.get(LEAST).and_then(number).or(min_insync).unwrap_or(usual);
         (topic.name.clone(), altered.map_or(set, |altered| altered.min(set)))
     };
-    Terms { durable: cluster.durability != "replicated", min_insync, topics: topics.iter().map(of).collect() }
+    Terms {
+        durable: cluster.durability != "replicated",
+        min_insync,
+        topics: topics.iter().map(of).collect(),
+        longest_send: None,
+    }
 }
 
 #[cfg(test)]
