@@ -28,6 +28,8 @@ pub struct WorkloadSpec {
     pub value_bytes: RangeInclusive<u32>,
     /// What producers ask for; each draws one of these. The same twice is drawn twice as often.
     pub acks: Vec<Acks>,
+    /// How long a client waits for one answer.
+    pub request_timeout: Duration,
     /// The mean time between bursts; none without.
     pub bursts: Option<Duration>,
     /// How many records a burst has.
@@ -103,6 +105,7 @@ impl Default for WorkloadSpec {
             keyless_share: 0.3,
             value_bytes: 16..=200,
             acks: vec![Acks::All],
+            request_timeout: Duration::from_secs(4),
             bursts: None,
             burst_records: 50,
             seeks: None,

@@ -133,9 +133,9 @@ impl<E: Env> Quorum<E> {
                 return;
             }
             inner.progress.leads(leadership);
-            if stands && stood_in != Some(leadership.term) {
+            if stands && stood_in != Some(leadership.term) && !mutant!("stand-in-step") {
                 stood_in = Some(leadership.term);
-                self.stand_no_more_for_a_while();
+                self.stand_again_later(leadership);
             }
             let leads = leadership.leader == Some(inner.options.node);
             if leads && joint && ended_change_in != Some(leadership.term) {
@@ -155,18 +155,23 @@ impl<E: Env> Quorum<E> {
         }
     }
 
-    /// Lets a random time pass before this member stands for election again, should it not be elected now. The
-    /// library draws how long a voter waits once and for all: two that drew nearly the same would stand against each
-    /// other for ever.
-    fn stand_no_more_for_a_while(&self) {
+    /// Has this member stand for election again after a random time, should nobody be elected in the term that it
+    /// stands in. The library draws how long a voter waits once and for all, and looks at steps of time: two voters
+    /// that drew nearly the same, or began together, would stand against each other for ever.
+    fn stand_again_later(&self, standing: Leadership) {
         let inner = self.inner();
-        let part: f64 = inner.env.entropy(Purpose::Election).random_range(0.0..1.0);
+        let part: f64 = inner.env.entropy(Purpose::Election).random_range(0.3..1.3);
         let pause = inner.options.election_timeout.mul_f64(part);
         inner.raft.runtime_config().elect(false);
         let other = self.clone();
         let work = async move {
-            sleep(other.inner().env.clock(), pause).await;
-            other.inner().raft.runtime_config().elect(true);
+            let inner = other.inner();
+            sleep(inner.env.clock(), pause).await;
+            inner.raft.runtime_config().elect(true);
+            if other.leadership() == standing {
+                // Fails if the member stops, which others tell.
+                let _ = inner.raft.trigger().elect().await;
+            }
         };
         inner.env.spawn("quorum-stand", self.within(work)).detach();
     }

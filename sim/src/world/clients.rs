@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// How long an answer may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an operation may take with all its retries.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that reaches nobody waits before it tries again.
@@ -160,8 +160,8 @@ impl Machine {
     fn config(&self) -> ClientConfig {
         ClientConfig {
             client_id: "simulated".to_owned(),
-            request_timeout: REQUEST_TIMEOUT,
-            connect_timeout: REQUEST_TIMEOUT / 2,
+            request_timeout: self.shared.workload.request_timeout,
+            connect_timeout: CONNECT_TIMEOUT,
             operation_timeout: OPERATION_TIMEOUT,
             metadata_max_age: Duration::from_secs(20),
             retry_backoff: Duration::from_millis(50),

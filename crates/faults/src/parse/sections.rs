@@ -131,6 +131,9 @@ pub fn workload(root: &Section<'_>, cluster: &ClusterSpec) -> Result<WorkloadSpe
             return Err(value.error("`acks` needs something to draw from"));
         }
     }
+    if let Some(timeout) = interval(&section, "request_timeout")? {
+        workload.request_timeout = timeout;
+    }
     workload.bursts = interval(&section, "bursts")?;
     workload.seeks = interval(&section, "seeks")?;
     workload.churn = churn(&section, workload.admins, cluster)?;

@@ -26,6 +26,7 @@ preallocate = true
 [workload]
 producers = 4
 idempotent_share = 0.25
+request_timeout = "30s"
 consumers = 1
 admins = 1
 operations_per_second = 200
@@ -78,6 +79,7 @@ fn all_that_can_be_said_is_understood() {
     assert_eq!(scenario.duration, Duration::from_secs(90));
     assert_eq!(scenario.cluster.settings["log.retention.check.interval.ms"], "500");
     assert_eq!(scenario.topics[0].configs["preallocate"], "true");
+    assert_eq!(scenario.workload.request_timeout, Duration::from_secs(30));
     assert_eq!(scenario.workload.seeks, Some(Duration::from_millis(2_500)));
     assert_eq!(scenario.workload.churn.alter["retention.ms"], ["1000", "-1"]);
     let intervals = &scenario.random.intervals;

@@ -30,7 +30,7 @@ pub(super) async fn run(machine: Machine, idempotent: bool, rate: f64) {
     let mut pace = Pace::new(&machine, &mut rng, rate);
     while let Some(client) = machine.connect().await {
         let acks = acks_of(&machine, &mut rng, idempotent);
-        let config = config(&mut rng, idempotent, acks);
+        let config = config(&machine, &mut rng, idempotent, acks);
         let producer = match Producer::new(client, config) {
             Ok(producer) => producer,
             Err(error) => return machine.env.note(&format!("a producer was not made: {error}")),
@@ -70,7 +70,7 @@ fn acks_of(machine: &Machine, rng: &mut Rng, idempotent: bool) -> Acks {
     }
 }
 
-fn config(rng: &mut Rng, idempotent: bool, acks: Acks) -> ProducerConfig {
+fn config(machine: &Machine, rng: &mut Rng, idempotent: bool, acks: Acks) -> ProducerConfig {
     let codecs = [Codec::None, Codec::None, Codec::Lz4, Codec::Snappy, Codec::Gzip, Codec::Zstd];
     ProducerConfig {
         acks,
@@ -80,7 +80,7 @@ fn config(rng: &mut Rng, idempotent: bool, acks: Acks) -> ProducerConfig {
         idempotence: idempotent,
         max_in_flight: rng.random_range(1..=5),
         max_block: Duration::from_secs(5),
-        delivery_timeout: DELIVERY_TIMEOUT,
+        delivery_timeout: DELIVERY_TIMEOUT.max(machine.shared.workload.request_timeout * 2),
         ..ProducerConfig::default()
     }
 }
