@@ -29,6 +29,8 @@ pub(crate) struct Link {
     lined_up: AtomicU32,
     /// Whether an operation has something to do.
     woken: AtomicBool,
+    /// Whether the connection is to end when what was begun on it is answered.
+    winding_up: AtomicBool,
     /// The connection's task.
     task: Mutex<Option<Waker>>,
 }
@@ -43,6 +45,7 @@ impl Link {
             holding: AtomicU32::new(0),
             lined_up: AtomicU32::new(0),
             woken: AtomicBool::new(false),
+            winding_up: AtomicBool::new(false),
             task: Mutex::new(None),
         })
     }
@@ -81,6 +84,17 @@ impl Link {
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         self.holding.fetch_add(1, Ordering::Relaxed);
         Hold { link: Arc::clone(self), in_line: false }
+    }
+
+    /// Has the connection take no more requests, and end when those that were begun are answered. To be called while
+    /// one is.
+    pub(crate) fn wind_up(&self) {
+        self.winding_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is to end.
+    pub(crate) fn is_winding_up(&self) -> bool {
+        self.winding_up.load(Ordering::Relaxed)
     }
 
     /// Whether no request may be begun.

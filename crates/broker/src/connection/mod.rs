@@ -182,7 +182,7 @@ impl<E: Env> Connection<E> {
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let now = self.shared.env.clock().now();
         self.link.set_now(now);
-        if self.phase == Phase::Open && self.shared.stop.is_raised() {
+        if self.phase == Phase::Open && (self.shared.stop.is_raised() || self.link.is_winding_up()) {
             self.finish_up();
         }
         let look = self.link.take_woken() | std::mem::take(&mut self.fresh);

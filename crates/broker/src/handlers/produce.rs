@@ -128,6 +128,10 @@ impl<E: Env> Production<E> {
                 let mut response = PartitionProduceResponse { index, ..PartitionProduceResponse::default() };
                 if let Err(refused) = result {
                     self.context.shared.metrics.produce_refused.one();
+                    if refused.is_cut_off {
+                        // Some clients ask whom they are connected to who leads, and would be sent here again.
+                        self.context.link.wind_up();
+                    }
                     refused.tell(&mut response);
                 }
                 self.responses[topic_index].partition_responses.push(response);
@@ -278,8 +282,7 @@ fn find<E: Env>(
     }
     let epoch = partition.leading().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
     if acks == ACKS_ALL && partition.progress().is_cut_off() {
-        let message = "this broker hears neither the controller nor the partition's other replicas";
-        return Err(Refused::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, message));
+        return Err(Refused::cut_off());
     }
     if acks == ACKS_ALL && topic.lacks_replicas(index) {
         let message = "fewer replicas are in sync than min.insync.replicas asks for";

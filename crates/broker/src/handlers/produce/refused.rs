@@ -11,11 +11,19 @@ pub(super) struct Refused {
     message: Option<Str>,
     /// The record that it was for.
     record: Option<(i32, &'static str)>,
+    /// Whether this node cannot say who leads.
+    pub(super) is_cut_off: bool,
 }
 
 impl Refused {
     pub(super) fn new(code: ErrorCode, message: &str) -> Self {
-        Self { code, message: Some(Str::from(message)), record: None }
+        Self { message: Some(Str::from(message)), ..Self::from(code) }
+    }
+
+    /// This node leads as far as it knows, and others probably do.
+    pub(super) fn cut_off() -> Self {
+        let message = "this broker hears neither the controller nor the partition's other replicas";
+        Self { is_cut_off: true, ..Self::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, message) }
     }
 
     pub(super) fn transactional() -> Self {
@@ -38,7 +46,7 @@ impl Refused {
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record: None }
+        Self { code, message: None, record: None, is_cut_off: false }
     }
 }
 
@@ -48,6 +56,6 @@ impl From<BatchError> for Refused {
             BatchError::InvalidRecord { index, reason } => Some((index, reason)),
             _ => None,
         };
-        Self { code: errors::of_batch(&error), message: Some(Str::from(error.to_string())), record }
+        Self { record, ..Self::new(errors::of_batch(&error), &error.to_string()) }
     }
 }
