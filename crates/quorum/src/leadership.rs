@@ -70,6 +70,8 @@ pub(crate) struct Known {
     pub snapshot_failed: bool,
     /// When a leader was last heard.
     pub heard: Option<Instant>,
+    /// A voter that has more in its log refused its vote.
+    pub behind: bool,
     /// Why the member stopped.
     pub stopped: Option<String>,
 }
@@ -111,6 +113,16 @@ impl Progress {
     /// A leader called.
     pub fn heard(&self, now: Instant) {
         self.lock().heard = Some(now);
+    }
+
+    /// A voter that has more in its log refused its vote.
+    pub fn behind(&self) {
+        self.lock().behind = true;
+    }
+
+    /// Whether [`Progress::behind`] was called since this was asked last.
+    pub fn take_behind(&self) -> bool {
+        std::mem::take(&mut self.lock().behind)
     }
 
     pub fn leads(&self, leadership: Leadership) {

@@ -10,6 +10,7 @@
 //! reaches for a clock, a task or randomness of its own.
 
 mod convert;
+mod elections;
 mod error;
 mod files;
 mod first;

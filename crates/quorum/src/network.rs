@@ -1,6 +1,7 @@
 //! The library's calls to other members.
 
 use crate::first::{First, first};
+use crate::leadership::Progress;
 use crate::message::{Call, Chunk, Reply, Request};
 use crate::transport::Transport;
 use crate::types::{Snapshot, Types, Vote};
@@ -31,6 +32,7 @@ pub(crate) struct Clients<E> {
     pub node: u64,
     pub transport: Arc<dyn Transport>,
     pub snapshot_timeout: Duration,
+    pub progress: Arc<Progress>,
 }
 
 impl<E: Env> RaftNetworkFactory<Types> for Clients<E> {
@@ -44,6 +46,7 @@ impl<E: Env> RaftNetworkFactory<Types> for Clients<E> {
             peer: peer.clone(),
             transport: Arc::clone(&self.transport),
             snapshot_timeout: self.snapshot_timeout,
+            progress: Arc::clone(&self.progress),
         }
     }
 }
@@ -57,6 +60,7 @@ pub(crate) struct Client<E> {
     peer: Peer,
     transport: Arc<dyn Transport>,
     snapshot_timeout: Duration,
+    progress: Arc<Progress>,
 }
 
 impl<E: Env> Client<E> {
@@ -127,8 +131,14 @@ impl<E: Env> RaftNetwork<Types> for Client<E> {
         rpc: VoteRequest<u64>,
         _option: RPCOption,
     ) -> Result<VoteResponse<u64>, CallError> {
+        let last = rpc.last_log_id;
         match self.call(Call::Vote(rpc)).await.map_err(network)? {
-            Reply::Vote(answer) => Ok(answer),
+            Reply::Vote(answer) => {
+                if !answer.vote_granted && answer.last_log_id > last {
+                    self.progress.behind();
+                }
+                Ok(answer)
+            }
             other => Err(network(unexpected(&other))),
         }
     }

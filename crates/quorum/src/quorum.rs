@@ -1,6 +1,7 @@
 //! A member of the quorum.
 
 use crate::Peer;
+use crate::elections::LEASE_PARTS;
 use crate::error::{ProposeError, QuorumError};
 use crate::leadership::{Fence, Leadership, Progress, Status};
 use crate::log_store::{LogStore, broker, voters};
@@ -13,12 +14,11 @@ use crate::runtime::{DynEnv, Within, within};
 use crate::transport::Transport;
 use crate::types::{Applied, Command, Fate, Raft};
 use bytes::Bytes;
-use highwater_env::{Env, Event, Purpose, sleep, timeout};
+use highwater_env::{Env, Event, timeout};
 use highwater_log::Log;
 use highwater_types::{BrokerId, Instant, mutant};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, ServerState, SnapshotPolicy};
-use rand::RngExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -84,7 +84,9 @@ impl<E: Env> Quorum<E> {
         let scope: Arc<dyn DynEnv> = Arc::new(env.clone());
         let Opened { log, machine, progress } = open(&env, log, &options, machine).await?;
         let snapshot_timeout = options.snapshot_timeout;
-        let clients = Clients { env: env.clone(), node, transport, snapshot_timeout };
+        let progress_of_votes = Arc::clone(&progress);
+        let clients =
+            Clients { env: env.clone(), node, transport, snapshot_timeout, progress: progress_of_votes };
         let started =
             within(Arc::clone(&scope), Raft::new(node, config, clients, log.clone(), machine)).await;
         let raft = started.map_err(|error| QuorumError::Stopped(error.to_string()))?;
@@ -114,29 +116,25 @@ impl<E: Env> Quorum<E> {
         let watching = self.clone();
         let watched = inner.raft.metrics();
         inner.env.spawn("quorum-watch", self.within(watching.watch(watched))).detach();
+        inner.env.spawn("quorum-elections", self.within(self.clone().stand_when_due())).detach();
         Ok(())
     }
 
     /// Tells who waits what the library reports. The only task that waits for its reports.
     async fn watch(self, mut reports: watch::Receiver<Metrics>) {
         let inner = self.inner();
-        let (mut ended_change_in, mut stood_in) = (None, None);
+        let mut ended_change_in = None;
         loop {
-            let (leadership, failure, joint, stands) = {
+            let (leadership, failure, joint) = {
                 let report = reports.borrow_and_update();
                 let joint = report.membership_config.membership().get_joint_config().len() > 1;
-                let stands = report.state == ServerState::Candidate;
-                (leadership(&report), report.running_state.clone().err(), joint, stands)
+                (leadership(&report), report.running_state.clone().err(), joint)
             };
             if let Some(error) = failure {
                 inner.progress.stopped(error.to_string());
                 return;
             }
             inner.progress.leads(leadership);
-            if stands && stood_in != Some(leadership.term) && !mutant!("stand-in-step") {
-                stood_in = Some(leadership.term);
-                self.stand_again_later(leadership);
-            }
             let leads = leadership.leader == Some(inner.options.node);
             if leads && joint && ended_change_in != Some(leadership.term) {
                 ended_change_in = Some(leadership.term);
@@ -153,27 +151,6 @@ impl<E: Env> Quorum<E> {
                 return;
             }
         }
-    }
-
-    /// Has this member stand for election again after a random time, should nobody be elected in the term that it
-    /// stands in. The library draws how long a voter waits once and for all, and looks at steps of time: two voters
-    /// that drew nearly the same, or began together, would stand against each other for ever.
-    fn stand_again_later(&self, standing: Leadership) {
-        let inner = self.inner();
-        let part: f64 = inner.env.entropy(Purpose::Election).random_range(0.3..1.3);
-        let pause = inner.options.election_timeout.mul_f64(part);
-        inner.raft.runtime_config().elect(false);
-        let other = self.clone();
-        let work = async move {
-            let inner = other.inner();
-            sleep(inner.env.clock(), pause).await;
-            inner.raft.runtime_config().elect(true);
-            if other.leadership() == standing {
-                // Fails if the member stops, which others tell.
-                let _ = inner.raft.trigger().elect().await;
-            }
-        };
-        inner.env.spawn("quorum-stand", self.within(work)).detach();
     }
 
     /// Whether this member belongs to a quorum, or has heard of one.
@@ -396,11 +373,10 @@ fn config(options: &QuorumOptions) -> Result<Config, QuorumError> {
     let election = millis(options.election_timeout);
     let config = Config {
         cluster_name: "highwater".to_owned(),
-        // The library waits for as long as a leader's lease, which is the longer one, and then for a time between the
-        // two: for 1.3 to 1.8 times what is asked for. Each voter draws its time once, so they must lie far apart: two
-        // that are near each other stand against each other again and again.
-        election_timeout_min: election.saturating_mul(2) / 5,
-        election_timeout_max: election.saturating_mul(9) / 10,
+        // The larger one is the leader's lease; it says otherwise when the library would stand, which it does not.
+        election_timeout_min: election / 2,
+        election_timeout_max: millis(options.election_timeout.mul_f64(LEASE_PARTS)),
+        enable_elect: false,
         heartbeat_interval: millis(options.heartbeat_interval).max(1),
         install_snapshot_timeout: millis(options.snapshot_timeout),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every.max(1)),
@@ -409,26 +385,4 @@ fn config(options: &QuorumOptions) -> Result<Config, QuorumError> {
         ..Config::default()
     };
     config.validate().map_err(|error| QuorumError::Options(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use highwater_types::DiskId;
-    use std::time::Duration;
-
-    #[test]
-    fn a_voter_waits_for_the_election_timeout_and_for_less_than_twice_that() {
-        for millis in [20, 1_000, 60_000] {
-            let election_timeout = Duration::from_millis(millis);
-            let options = QuorumOptions {
-                election_timeout,
-                heartbeat_interval: election_timeout / 4,
-                ..QuorumOptions::new(BrokerId(1), DiskId::default(), "")
-            };
-            let config = config(&options).expect("the options fit together");
-            let (least, most) = (config.election_timeout_min, config.election_timeout_max);
-            assert!(most + least >= millis && 2 * most < 2 * millis, "{least} to {most}");
-        }
-    }
 }

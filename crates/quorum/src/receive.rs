@@ -125,6 +125,7 @@ impl<E: Env> Inner<E> {
         if known > chunk.vote {
             return Reply::Snapshot(known);
         }
+        self.progress.heard(self.env.clock().now());
         let vote = chunk.vote;
         let complete = {
             let mut slot = self.incoming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -14,6 +14,8 @@ use highwater_env::Event;
 #[derive(Debug, Default)]
 pub struct OneLog {
     members: Members,
+    /// The latest term that had a leader.
+    latest: u64,
 }
 
 impl OneLog {
@@ -45,7 +47,13 @@ impl OneLog {
         })
     }
 
-    fn leads(&self, node: NodeId, term: u64) -> Result<(), Violation> {
+    fn leads(&mut self, node: NodeId, term: u64) -> Result<(), Violation> {
+        // One whose votes came late, when there was a leader of a later term already, does not have what that one has
+        // committed since; and commits nothing.
+        if term < self.latest {
+            return Ok(());
+        }
+        self.latest = term;
         let member = self.members.member(node);
         let covered = member.and_then(|member| member.covered);
         let missing = self.members.committed.iter().find(|&(index, entry)| {
@@ -143,6 +151,13 @@ mod tests {
         check(&[(A, applied(0, 7)), (B, appended(0, 8)), (B, leads.clone())], false);
         let cut = Event::QuorumTruncated { from: 0 };
         check(&[(A, applied(0, 7)), (B, appended(0, 7)), (B, cut), (B, leads)], false);
+    }
+
+    #[test]
+    fn a_leader_whose_votes_came_late_has_less_than_a_later_one_committed() {
+        let leads = |term| Event::QuorumLeader { term };
+        check(&[(A, leads(3)), (A, applied(0, 7)), (B, leads(2))], true);
+        check(&[(A, leads(2)), (A, applied(0, 7)), (B, leads(3))], false);
     }
 
     #[test]
