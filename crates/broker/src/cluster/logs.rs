@@ -112,7 +112,11 @@ impl<E: Env> Inner<E> {
                 continue;
             };
             let complete = partition.isr.contains(&self.node) || partition.elr.contains(&self.node);
-            if complete && partition.created <= seen {
+            // One that could not be made yet, on a full disk, say, holds nothing, as all of its partition's do then.
+            let was_never_made =
+                self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.contains(&id)
+                    && !mutant!("unmade-is-lost");
+            if complete && partition.created <= seen && !was_never_made {
                 // It was made before the mark was, so it was lost. An empty one in its place would hide that, and
                 // might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
