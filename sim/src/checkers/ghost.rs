@@ -13,6 +13,7 @@ use highwater_env::Event;
 use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId, Offset, TopicId};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 /// What is known of all nodes, from what they told.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +125,13 @@ impl Ghost {
     /// What is known of a node's copy of a log.
     pub fn replica(&self, node: NodeId, log: LogId) -> Option<&Replica> {
         self.replicas.get(&(node, log))
+    }
+
+    /// Where a node's log begins that a file belongs to; 0 if nobody said.
+    pub fn start_of(&self, node: NodeId, file: &Path) -> Offset {
+        let dir = file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let own = |&(of, log, _): &(NodeId, LogId, &Replica)| of == node && Some(log.to_string()) == dir;
+        self.replicas().find(own).map_or(Offset(0), |(_, _, replica)| replica.start)
     }
 
     /// All copies of all logs.

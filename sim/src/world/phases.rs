@@ -10,6 +10,7 @@ use highwater_env::Env;
 use highwater_types::{Instant, PartitionIndex};
 use highwater_wire::Str;
 use std::future::{Future, poll_fn};
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -96,8 +97,14 @@ async fn phases(world: &World<'_>) -> FinalState {
 /// Waits until the cluster is as it should be when nothing is wrong; false if it is not in time (L1, L2).
 async fn settles(world: &World<'_>) -> bool {
     let now = || Instant(u64::try_from(world.simulation.now().as_nanos()).unwrap_or(u64::MAX));
-    let rotten = || Some(Violation::new("L2", world.director.rotten(world.simulation)?));
-    let unsettled = || super::lock(&world.checkers).unsettled(now()).or_else(rotten);
+    let rotten = || {
+        let start = |node, path: &Path| super::lock(&world.checkers).ghost().start_of(node, path);
+        Some(Violation::new("L2", world.director.rotten(world.simulation, start)?))
+    };
+    let unsettled = || {
+        let found = super::lock(&world.checkers).unsettled(now());
+        found.or_else(rotten)
+    };
     if wait(world, SETTLED_WITHIN, || unsettled().is_none()).await {
         return true;
     }

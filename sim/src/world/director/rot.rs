@@ -8,8 +8,11 @@ use super::Director;
 use crate::checkers::durable;
 use crate::disk::SimDisk;
 use crate::executor::{NodeId, Simulation};
+use bytes::Bytes;
 use highwater_faults::Action;
 use highwater_metadata::METADATA_LOG;
+use highwater_records::Batches;
+use highwater_types::Offset;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +29,8 @@ pub(super) struct Rotten {
     position: usize,
     /// What stands there since.
     rotten: u8,
+    /// The last offset of the batch that it is a part of.
+    offset: Offset,
 }
 
 impl Rotten {
@@ -63,6 +68,7 @@ impl Director {
             if !disk.flip_bit(path, position, bit) {
                 continue;
             }
+            let offset = offset_at(bytes, position);
             let Some(byte) = bytes.get_mut(position as usize) else { continue };
             *byte ^= 1 << bit;
             let rotten = *byte;
@@ -70,7 +76,7 @@ impl Director {
             simulation.note(&format!("{name}: a bit of {} flips at byte {position}", path.display()));
             disk.evict(Some(path));
             self.count("rot");
-            let rotten = Rotten { node, path: path.clone(), position: position as usize, rotten };
+            let rotten = Rotten { node, path: path.clone(), position: position as usize, rotten, offset };
             self.lock().rotten.push(rotten);
         }
     }
@@ -82,15 +88,30 @@ impl Director {
         state.rotten.iter().any(|rotten| !targets.contains(&rotten.node))
     }
 
-    /// Something that rotted and was not put back, if there is anything.
-    pub fn rotten(&self, simulation: &Simulation) -> Option<String> {
+    /// Something that rotted and was not put back, if there is anything. `start` tells where a node's log begins that
+    /// a file belongs to: what lies before that is asked for by nobody.
+    pub fn rotten(&self, simulation: &Simulation, start: impl Fn(NodeId, &Path) -> Offset) -> Option<String> {
         self.is_rotten_beside(simulation, &[]);
         let state = self.lock();
-        let Rotten { node, path, position, .. } = state.rotten.first()?;
+        let is_held = |rotten: &&Rotten| rotten.offset >= start(rotten.node, &rotten.path);
+        let Rotten { node, path, position, .. } = state.rotten.iter().find(is_held)?;
         let path = path.display().to_string();
         let name = self.nodes.name(*node).unwrap_or_default();
         Some(format!("byte {position} of {path} of {name} rotted, and was not put back"))
     }
+}
+
+/// The last offset of the batch of a segment that a position lies in; beyond all others if it cannot be told.
+fn offset_at(segment: &[u8], position: u64) -> Offset {
+    let first = durable::SEGMENT_HEADER_BYTES;
+    let records = Bytes::copy_from_slice(segment.get(first as usize..).unwrap_or_default());
+    let mut end = first;
+    let mut batches = Batches::with_partial_tail(records).map_while(Result::ok);
+    let around = batches.find(|batch| {
+        end += batch.bytes().len() as u64;
+        position < end
+    });
+    around.map_or(Offset(i64::MAX), |batch| batch.header().last_offset())
 }
 
 /// The segments of partitions that are written to no more, with what stands in them on disk.
