@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// After how many election timeouts without a leader a voter stands: drawn anew each time. It is longer than
 /// [`LEASE_PARTS`], during which others would refuse their votes.
-const WAIT_PARTS: Range<f64> = 1.1..1.9;
+const WAIT_PARTS: Range<f64> = 1.1..1.6;
 
 /// For how many election timeouts after it heard a leader a voter refuses its vote to others.
 pub(crate) const LEASE_PARTS: f64 = 0.9;

@@ -144,7 +144,7 @@ impl<E: Env> Inner<E> {
         // Who has led before has heard nobody meanwhile, and a voter that came late heard nobody at all.
         let silence = self.quorum.leader_heard().map_or(election, |heard| now.since(heard));
         let session = millis(self.settings.broker_session_timeout_ms.into());
-        silence.min(election * 2).min(session / 2)
+        silence.min(session / 2)
     }
 }
 
