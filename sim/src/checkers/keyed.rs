@@ -4,7 +4,7 @@ use super::End;
 use super::index::Place;
 use crate::history::{FinalRecord, is_tombstone};
 use highwater_types::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Key<'a> = (Place<'a>, &'a [u8]);
 
@@ -14,6 +14,8 @@ pub struct Keyed<'a> {
     last: BTreeMap<Key<'a>, Offset>,
     /// The last tombstone of each key that was sent, as far as it is known where; it may be gone.
     deleted: BTreeMap<Key<'a>, Offset>,
+    /// The keys of topics of which a tombstone was sent that may be in any partition: its sender was never told.
+    deleted_somewhere: BTreeSet<(&'a str, &'a [u8])>,
 }
 
 impl<'a> Keyed<'a> {
@@ -30,16 +32,19 @@ impl<'a> Keyed<'a> {
             }
         }
         let mut deleted: BTreeMap<Key<'a>, Offset> = BTreeMap::new();
+        let mut deleted_somewhere = BTreeSet::new();
         for sent in end.index.sends.iter().filter(|sent| is_tombstone(sent.value)) {
-            let (Some(key), Some(partition)) = (sent.key.as_deref(), sent.partition) else { continue };
+            let Some(key) = sent.key.as_deref().filter(|_| sent.outcome.is_possible()) else { continue };
+            let Some(partition) = sent.partition else {
+                deleted_somewhere.insert((sent.topic, key));
+                continue;
+            };
             // One of which nobody knows where it is may be anywhere.
             let at = sent.outcome.ok().map_or(Offset(i64::MAX), |&(_, offset, _)| offset);
-            if sent.outcome.is_possible() {
-                let known = deleted.entry(((sent.topic, partition), key)).or_insert(at);
-                *known = at.max(*known);
-            }
+            let known = deleted.entry(((sent.topic, partition), key)).or_insert(at);
+            *known = at.max(*known);
         }
-        Self { last, deleted }
+        Self { last, deleted, deleted_somewhere }
     }
 
     /// Whether another record of the key stands behind an offset.
@@ -58,7 +63,10 @@ impl<'a> Keyed<'a> {
 
     /// Fails with a sentence unless another record of the key stands behind an offset, or one deleted it.
     pub fn replaced(&self, place: Place<'_>, key: Option<&[u8]>, offset: Offset) -> Result<(), String> {
-        let is_deleted = |key: &[u8]| self.deleted.get(&(place, key)).is_some_and(|at| *at > offset);
+        let is_deleted = |key: &[u8]| {
+            self.deleted_somewhere.contains(&(place.0, key))
+                || self.deleted.get(&(place, key)).is_some_and(|at| *at > offset)
+        };
         if self.is_followed(place, key, offset) || key.is_some_and(is_deleted) {
             return Ok(());
         }
@@ -78,12 +86,16 @@ mod tests {
 
     const P0: PartitionIndex = PartitionIndex(0);
 
+    /// A value that begins with "!" is a tombstone, and with "?" one of which nobody knows what became of it.
     fn keyed(tale: &mut Tale, offset: i64, value: &str) {
         let answer = Outcome::Ok((P0, Offset(offset), Timestamp(1_000)));
         let mut op = tale.send(value, answer);
-        if let Op::Send { key, value, .. } = &mut op {
+        if let Op::Send { key, value, partition, outcome, .. } = &mut op {
             *key = Some(Bytes::from_static(b"k"));
-            if value.starts_with(b"!") {
+            if value.starts_with(b"?") {
+                (*partition, *outcome) = (None, Outcome::Unknown("timeout".into()));
+            }
+            if value.starts_with(b"!") || value.starts_with(b"?") {
                 *value = tombstone(value);
             }
         }
@@ -125,5 +137,6 @@ mod tests {
         check("v-1", &[0], Some("no later record of its key, k"));
         // A tombstone may be gone itself; how long it stays is asked elsewhere.
         check("!1", &[], None);
+        check("?1", &[], None);
     }
 }
