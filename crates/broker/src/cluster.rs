@@ -43,12 +43,13 @@ use highwater_log::{CleanupPolicy, Log, LogConfig, LogError, RecoveryReport, Sto
 use highwater_metadata::configs::{BrokerSettings, ConfigView};
 use highwater_metadata::{Image, METADATA_LOG, Refusal};
 use highwater_quorum::{Quorum, QuorumError, QuorumOptions};
-use highwater_types::{BrokerEpoch, BrokerId, ClusterId, LogId, TopicId, Uuid};
+use highwater_types::{BrokerEpoch, BrokerId, ClusterId, LogId, TopicId, Uuid, mutant};
 use logs::Wanted;
 use rand::Rng as _;
 use seen::Seen;
 use state::{Committed, MetadataMachine};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use transport::PeerTransport;
@@ -145,6 +146,16 @@ struct Inner<E: Env> {
     /// Held from a decision until it is committed.
     turn: tokio::sync::Mutex<Option<lead::Lead>>,
     stop: Arc<Latch>,
+}
+
+/// To be called when a store was opened that had not been closed in good order, before anything else is done with it: a
+/// node that were stopped in good order before it registers again would otherwise pass for one that has lost nothing.
+pub(crate) async fn opened_after_a_crash<E: Env>(env: E, data_dir: &Path) -> Result<(), ClusterError> {
+    if mutant!("clean-marker-kept") || mutant!("clean-stop-unregistered") {
+        return Ok(());
+    }
+    let seen = Seen::open(env, data_dir).await.map_err(ClusterError::Seen)?;
+    seen.forget_registration().await.map_err(ClusterError::Seen)
 }
 
 impl<E: Env> Cluster<E> {

@@ -1,7 +1,7 @@
 //! A node: opened, listening, stopped.
 
 use crate::budget::Budget;
-use crate::cluster::{Addresses, Cluster, ClusterError, Readiness, start_lifecycle};
+use crate::cluster::{Addresses, Cluster, ClusterError, Readiness, opened_after_a_crash, start_lifecycle};
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::connections::Connections;
 use crate::directory::Directory;
@@ -122,6 +122,10 @@ impl<E: Env> Node<E> {
         let settings =
             ConfigView { image: &empty, statics: &config.settings, broker: config.node_id }.broker();
         let (store, recovery) = Store::open(env.clone(), store_options(&config, &settings)).await?;
+        if !store.was_clean() {
+            // Fails with the store as it is: closed in good order, it would count as complete.
+            opened_after_a_crash(env.clone(), &config.data_dir).await?;
+        }
         for report in recovery.iter().filter(|report| report.is_alarming()) {
             tracing::error!(log = %report.log, ?report, "recovery found damage");
         }

@@ -61,6 +61,15 @@ impl<E: Env> Seen<E> {
         self.replace(|mark| Mark { epoch, ..mark }).await
     }
 
+    /// The node did not stop in good order. Whatever it does before it registers again, and be it to stop in good order,
+    /// the epoch of its last registration says nothing any more.
+    pub(super) async fn forget_registration(&self) -> io::Result<()> {
+        match self.mark().await {
+            Some(mark) if mark.epoch != BrokerEpoch::NONE => self.registered(BrokerEpoch::NONE).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn replace(&self, change: impl FnOnce(Mark) -> Mark) -> io::Result<()> {
         let mut mark = self.mark.lock().await;
         let next = change(mark.unwrap_or(Mark { index: 0, epoch: BrokerEpoch::NONE }));
@@ -119,6 +128,38 @@ fn parse(bytes: &[u8]) -> Result<Mark, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerConfig;
+    use crate::node::Node;
+    use highwater_sim::Simulation;
+    use highwater_types::BrokerId;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    #[test]
+    fn an_orderly_stop_between_a_crash_and_the_next_registration_says_nothing() {
+        let sim = Simulation::new(5);
+        let node = sim.node("n").node();
+        let config = || {
+            let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 9092);
+            BrokerConfig::new(BrokerId(1), "/data", address)
+        };
+        let epoch = async |node| {
+            let seen = Seen::open(sim.env(node), Path::new("/data")).await.expect("the mark can be read");
+            seen.mark().await.expect("there is a mark").epoch
+        };
+        sim.block_on(async {
+            Node::start(sim.env(node), config()).await.expect("a first start").shutdown().await.unwrap();
+            let registered = epoch(node).await;
+            assert_ne!(registered, BrokerEpoch::NONE);
+            // It was stopped in good order, so the mark holds; and until the next registration it does.
+            Node::launch(sim.env(node), config()).await.expect("a start").shutdown().await.unwrap();
+            assert_eq!(epoch(node).await, registered);
+            let running = Node::start(sim.env(node), config()).await.expect("a start");
+            sim.crash(node);
+            drop(running);
+            Node::launch(sim.restart(node), config()).await.expect("a start").shutdown().await.unwrap();
+            assert_eq!(epoch(node).await, BrokerEpoch::NONE);
+        });
+    }
 
     #[test]
     fn a_mark_is_read_back_and_damage_is_found() {
