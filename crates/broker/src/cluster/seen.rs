@@ -61,8 +61,8 @@ impl<E: Env> Seen<E> {
         self.replace(|mark| Mark { epoch, ..mark }).await
     }
 
-    /// The node did not stop in good order. Whatever it does before it registers again, and be it to stop in good order,
-    /// the epoch of its last registration says nothing any more.
+    /// The node did not stop in good order. Whatever it does before it registers again, and be it to stop in good
+    /// order, the epoch of its last registration says nothing any more.
     pub(super) async fn forget_registration(&self) -> io::Result<()> {
         match self.mark().await {
             Some(mark) if mark.epoch != BrokerEpoch::NONE => self.registered(BrokerEpoch::NONE).await,
