@@ -99,14 +99,16 @@ pub(crate) async fn find<E: Env>(
     let _ = reporter.send(Report::Found { key, generation, result });
 }
 
-/// Asks for metadata, and holds off the next asking for a moment.
+/// Asks for metadata; holds off the next asking for a moment if that told nothing new, or not enough.
 pub(crate) async fn refresh<E: Env>(
     client: Client<E>,
     topics: BTreeSet<Str>,
     reporter: UnboundedSender<Report>,
 ) {
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-    let result = match client.refresh(&names, false).await {
+    let asked = client.refresh(&names, false).await;
+    let is_answered = asked.is_ok();
+    let result = match asked {
         Ok(refused) => match refused.into_iter().find(|(_, code)| !code.is_retriable()) {
             Some((topic, code)) => {
                 Err(ClientError::Refused { what: format!("topic {topic}"), code, message: None })
@@ -117,7 +119,11 @@ pub(crate) async fn refresh<E: Env>(
         Err(error) => Err(error),
     };
     let known = client.metadata();
-    if topics.iter().any(|topic| !known.topics.contains_key(topic)) {
+    let is_led = |topic: &Str| {
+        let topic = known.topics.get(topic);
+        topic.is_some_and(|topic| topic.partitions.iter().all(|partition| partition.leader.is_some()))
+    };
+    if !is_answered || !topics.iter().all(is_led) {
         sleep(client.env().clock(), client.backoff(0)).await;
     }
     let _ = reporter.send(Report::Refreshed(result));
