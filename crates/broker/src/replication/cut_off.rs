@@ -44,7 +44,11 @@ fn look<E: Env>(shared: &Shared<E>, before: &Behind) -> Behind {
     let routing = shared.directory.load();
     let mut now = Behind::new();
     for partition in routing.partitions() {
-        let Some(standing) = partition.waits_for_others() else { continue };
+        let Some(standing) = partition.waits_for_others() else {
+            // It moved to the end in the moment in which it was found standing.
+            partition.progress().reconnected();
+            continue;
+        };
         if before.get(&partition.id()) == Some(&standing) {
             partition.progress().cut_off();
         }

@@ -1,6 +1,7 @@
 //! Three nodes that replicate one partition, and a controller that is a lock.
 
 use super::Controller;
+use super::connection::Connection;
 use crate::config::{BrokerConfig, ListenerConfig};
 use crate::directory::Directory;
 use crate::node::Node;
@@ -19,6 +20,8 @@ use highwater_sim::{SimEnv, Simulation};
 use highwater_types::{
     BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, LogId, Offset, PartitionIndex, Timestamp, TopicId, Uuid,
 };
+use highwater_wire::messages::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use highwater_wire::{ErrorCode, Records};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -331,6 +334,29 @@ fn a_leader_that_is_cut_off_gives_back_what_waits() {
         world.set_cut_off(1, false);
         world.until("it is committed after all", || partition.high_watermark() == end).await;
         assert!(!partition.progress().is_cut_off());
+    });
+}
+
+#[test]
+fn the_connection_of_a_producer_that_is_sent_away_ends() {
+    check(async |world| {
+        let mut link = Connection::open(world.nodes[&id(2)].shared(), id(1), PATIENCE).await.unwrap();
+        let request = || {
+            let records = Records::Bytes(batch("a").bytes().clone());
+            let data = PartitionProduceData { index: LOG.partition, records, ..Default::default() };
+            let topic =
+                TopicProduceData { name: "t".into(), partition_data: vec![data], ..Default::default() };
+            ProduceRequest { acks: -1, timeout_ms: 9_000, topic_data: vec![topic], ..Default::default() }
+        };
+        let served = link.call(&request(), 9, PATIENCE).await.unwrap();
+        assert_eq!(served.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+        world.partition(1).progress().cut_off();
+        let refused = link.call(&request(), 10, PATIENCE).await.unwrap();
+        let refused = &refused.responses[0].partition_responses[0];
+        assert_eq!(refused.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        assert_eq!(refused.current_leader.leader_id, id(-1), "it does not know whom to ask");
+        let ended = link.call(&request(), 9, PATIENCE).await.expect_err("the connection is closed");
+        assert_ne!(ended.kind(), std::io::ErrorKind::TimedOut);
     });
 }
 
