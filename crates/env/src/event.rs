@@ -58,6 +58,11 @@ pub enum Event {
         /// Its first offset, and its end.
         start: Offset,
     },
+    /// A log that a node had made is not there or cannot be opened, and the controller is to be told.
+    Lost {
+        /// Which log.
+        log: LogId,
+    },
     /// A log is about to be deleted. A crash may leave all of it, or nothing.
     Deleting {
         /// Which log.

@@ -101,6 +101,7 @@ impl Seen<'_> {
             | Event::Compacting { log, .. }
             | Event::Truncating { log, .. }
             | Event::Made { log, .. }
+            | Event::Lost { log }
             | Event::Deleting { log }
             | Event::Restarted { log, .. }
             | Event::Truncated { log, .. }

@@ -1,6 +1,7 @@
 //! S10: after a restart a log ends no earlier than its last completed sync, and its files hold what was appended.
 //! Where a truncation was cut short it may end there as well. Compaction leaves the last batch of each producer, empty
-//! or not: whoever learns of producers from the log alone knows them still.
+//! or not: whoever learns of producers from the log alone knows them still. Nothing is called lost that was never
+//! there.
 //!
 //! The fold of the log's durable files is made at every restart, and at some syncs. Source: durability.md (S10);
 //! KAFKA-10101 (a recovery point beyond what was synced). What recovery makes of indexes, epochs and producers is
@@ -22,6 +23,8 @@ const SYNCS_PER_FOLD: u64 = 256;
 pub struct Recovery {
     ever_synced: BTreeMap<(NodeId, LogId), Offset>,
     syncs: BTreeMap<(NodeId, LogId), u64>,
+    /// Logs that were there.
+    made: BTreeSet<(NodeId, LogId)>,
     /// Logs whose deletion has begun.
     deleting: BTreeSet<(NodeId, LogId)>,
 }
@@ -54,7 +57,11 @@ impl Checker for Recovery {
                 self.deleting.insert((seen.node, log));
                 Ok(())
             }
+            Event::Lost { log } => check(self.made.contains(&(seen.node, log)), "S10", || {
+                "the log is called lost, and the node never made it".to_owned()
+            }),
             Event::Made { log, start } => {
+                self.made.insert((seen.node, log));
                 let before = self.ever_synced.insert((seen.node, log), start).unwrap_or_default();
                 let given_up = self.deleting.remove(&(seen.node, log)) || !seen.is_honest();
                 check(before == Offset(0) || given_up, "S10", || {
@@ -72,6 +79,7 @@ impl Checker for Recovery {
                 )
             }),
             Event::Recovered { log, start, end, proven, .. } => {
+                self.made.insert((seen.node, log));
                 if self.deleting.remove(&(seen.node, log)) && start == end {
                     // It is gone, and another one was being made in its place.
                     self.ever_synced.insert((seen.node, log), end);
@@ -110,6 +118,7 @@ impl Checker for Recovery {
     fn node_wiped(&mut self, node: NodeId) {
         self.ever_synced.retain(|(at, _), _| *at != node);
         self.deleting.retain(|(at, _)| *at != node);
+        self.made.retain(|(at, _)| *at != node);
     }
 }
 
@@ -193,8 +202,10 @@ fn fold(seen: &Seen<'_>, log: LogId, start: Offset, end: Offset) -> Result<(), V
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::Stage;
+    use super::super::kit::{LOG, Stage};
     use super::Recovery;
+    use highwater_env::Event;
+    use highwater_types::Offset;
 
     fn stage() -> Stage {
         let mut stage = Stage::new(Recovery::default());
@@ -284,6 +295,19 @@ mod tests {
     fn marks_that_an_honest_disk_does_not_have_are_found() {
         stage().crash().marks_lost().finds("S10", "the proven marks cannot be read");
         stage().lie().crash().marks_lost().passes();
+    }
+
+    #[test]
+    fn a_log_that_is_called_lost_and_was_never_there_is_found() {
+        let lost = || Event::Lost { log: LOG };
+        Stage::new(Recovery::default())
+            .tell(lost())
+            .finds("S10", "is called lost, and the node never made it");
+        stage().crash().recovered(0, 10, 10).tell(lost()).passes();
+        Stage::new(Recovery::default())
+            .tell(Event::Made { log: LOG, start: Offset(0) })
+            .tell(lost())
+            .passes();
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl<E: Env> Inner<E> {
                 // It was made before the mark was, so it was lost. An empty one in its place would hide that, and
                 // might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
+                self.env.observe(&Event::Lost { log: id });
                 if !mutant!("lost-log-kept") {
                     self.wanted.lock().unwrap_or_else(PoisonError::into_inner).lost.insert(id);
                 }
