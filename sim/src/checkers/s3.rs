@@ -9,6 +9,7 @@ use super::rules::check;
 use super::{Checker, Seen, Stop};
 use crate::executor::{NodeId, Violation};
 use highwater_env::Event;
+use std::collections::BTreeMap;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct OneLog {
     members: Members,
     /// The latest term that had a leader.
     latest: u64,
+    /// The latest term that had a leader when an entry was first seen to be committed.
+    committed_in: BTreeMap<u64, u64>,
 }
 
 impl OneLog {
@@ -36,7 +39,8 @@ impl OneLog {
         Ok(())
     }
 
-    fn applied(&self, node: NodeId, index: u64, entry: (u64, u32)) -> Result<(), Violation> {
+    fn applied(&mut self, node: NodeId, index: u64, entry: (u64, u32)) -> Result<(), Violation> {
+        self.committed_in.entry(index).or_insert(self.latest);
         let known = *self.members.committed.get(&index).unwrap_or(&entry);
         check(known == entry, "S3", || {
             format!("node {} applied {entry:x?} as entry {index}, and another applied {known:x?}", node.0)
@@ -48,16 +52,16 @@ impl OneLog {
     }
 
     fn leads(&mut self, node: NodeId, term: u64) -> Result<(), Violation> {
-        // One whose votes came late, when there was a leader of a later term already, does not have what that one has
-        // committed since; and commits nothing.
-        if term < self.latest {
-            return Ok(());
-        }
-        self.latest = term;
+        self.latest = self.latest.max(term);
         let member = self.members.member(node);
         let covered = member.and_then(|member| member.covered);
+        // One whose votes came late, when there was a leader of a later term already, does not have what that one has
+        // committed since.
+        let is_earlier = |index: &u64| self.committed_in.get(index).is_none_or(|latest| *latest <= term);
         let missing = self.members.committed.iter().find(|&(index, entry)| {
-            Some(*index) > covered && member.and_then(|member| member.entries.get(index)) != Some(entry)
+            Some(*index) > covered
+                && is_earlier(index)
+                && member.and_then(|member| member.entries.get(index)) != Some(entry)
         });
         check(missing.is_none(), "S3", || {
             format!("node {} leads in term {term} without the committed entry {missing:x?}", node.0)
@@ -158,6 +162,8 @@ mod tests {
         let leads = |term| Event::QuorumLeader { term };
         check(&[(A, leads(3)), (A, applied(0, 7)), (B, leads(2))], true);
         check(&[(A, leads(2)), (A, applied(0, 7)), (B, leads(3))], false);
+        // What was committed before there was a later one it has all the same.
+        check(&[(A, leads(1)), (A, applied(0, 7)), (A, leads(3)), (B, leads(2))], false);
     }
 
     #[test]
