@@ -197,10 +197,10 @@ impl Trial<'_> {
         self.begin(fault, place)?;
         // The others must do without it for as long as it is missing.
         let goes_on = fault != Fault::KillAll && self.nodes.len() > 2;
-        let went_on = if goes_on && fault == Fault::Pause {
-            self.await_led_by_others(place)?;
-            format!("led by the others after {} ms, ", started.elapsed().as_millis())
-        } else if goes_on {
+        let went_on = if goes_on {
+            if fault == Fault::Pause {
+                self.await_led_by_others(place)?;
+            }
             streams::await_progress(streams, &before)
                 .with_context(|| format!("while one node was missing\n{}", self.what_nodes_say()))?;
             format!("producers went on after {} ms, ", started.elapsed().as_millis())
@@ -287,8 +287,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Waits until the others lead every partition. A node that stands still keeps its connections: a client waits for
-    /// what it has asked there for as long as it pleases, which with the usual settings is longer than a round.
+    /// Waits until the others lead every partition.
     fn await_led_by_others(&self, place: usize) -> Result<()> {
         let others = self.nodes.iter().enumerate().filter(|(at, _)| *at != place);
         let others: Vec<String> = others.map(|(_, node)| node.setup().kafka.to_string()).collect();
