@@ -5,13 +5,16 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// What came first.
-pub(crate) enum First<A, B> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First<A, B> {
+    /// The first of the two.
     One(A),
+    /// The other one.
     Other(B),
 }
 
 /// Runs two futures until one has ended; the first if both have. The other is dropped.
-pub(crate) async fn first<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> First<A, B> {
+pub async fn first<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> First<A, B> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|cx| {
         if let Poll::Ready(value) = one.as_mut().poll(cx) {

@@ -54,3 +54,16 @@ impl<E: Env> Quorum<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_voter_waits_for_the_election_timeout_and_for_less_than_twice_that() {
+        let (least, most) = (WAIT_PARTS.start, WAIT_PARTS.end);
+        assert!(least >= 1.0 && least < most && most < 2.0, "{least} to {most}");
+        // Before that others would refuse it their votes.
+        assert!(LEASE_PARTS < least, "{LEASE_PARTS}");
+    }
+}

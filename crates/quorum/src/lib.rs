@@ -13,7 +13,6 @@ mod convert;
 mod elections;
 mod error;
 mod files;
-mod first;
 mod frame;
 mod leadership;
 mod log_store;

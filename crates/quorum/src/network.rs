@@ -1,13 +1,12 @@
 //! The library's calls to other members.
 
-use crate::first::{First, first};
 use crate::leadership::Progress;
 use crate::message::{Call, Chunk, Reply, Request};
 use crate::transport::Transport;
 use crate::types::{Snapshot, Types, Vote};
 use crate::{Peer, log_store::broker};
 use bytes::Bytes;
-use highwater_env::{Env, sleep, timeout};
+use highwater_env::{Env, First, first, sleep, timeout};
 use openraft::OptionalSend;
 use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};

@@ -17,8 +17,8 @@ pub struct QuorumOptions {
     pub disk: DiskId,
     /// Where vote and snapshot are kept; made if it does not exist.
     pub dir: PathBuf,
-    /// A voter that has not heard of a leader for this long starts an election, before it is twice as long. At
-    /// least 20 ms.
+    /// A voter that has not heard of a leader for this long starts an election, before it is twice as long; once as
+    /// long later if one with more in its log has just refused it its vote. At least 20 ms.
     pub election_timeout: Duration,
     /// How often a leader sends a heartbeat, and how long it waits for the answer to a call before it repeats it: more
     /// than a round trip and a sync take, and no more than a quarter of the election timeout.

@@ -386,3 +386,26 @@ fn config(options: &QuorumOptions) -> Result<Config, QuorumError> {
     };
     config.validate().map_err(|error| QuorumError::Options(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_types::DiskId;
+    use std::time::Duration;
+
+    #[test]
+    fn a_lease_is_shorter_than_the_election_timeout_and_longer_than_half_of_it() {
+        for millis in [20, 1_000, 60_000] {
+            let election_timeout = Duration::from_millis(millis);
+            let options = QuorumOptions {
+                election_timeout,
+                heartbeat_interval: election_timeout / 4,
+                ..QuorumOptions::new(BrokerId(1), DiskId::default(), "")
+            };
+            let config = config(&options).expect("the options fit together");
+            let lease = config.election_timeout_max;
+            assert!(2 * lease > millis && lease < millis, "{lease}");
+            assert!(!config.enable_elect);
+        }
+    }
+}

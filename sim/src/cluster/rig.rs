@@ -63,7 +63,7 @@ impl<'a> Rig<'a> {
         );
         // Not among the clients: no fault hits it.
         let tester = Machine { env: simulation.node("check"), shared };
-        let terms = world::terms(&scenario.cluster, &scenario.topics, &scenario.workload.churn);
+        let terms = world::terms(&scenario);
         let regime_of = match regime {
             Regime::WithinBudget => checkers::Regime::WithinBudget,
             Regime::Unlimited => checkers::Regime::Unlimited,

@@ -27,7 +27,7 @@ pub(crate) use operator::look_after;
 pub(crate) use phases::beside;
 pub(crate) use workload::create_all;
 
-use crate::checkers::{Checkers, Regime, Stop, Terms};
+use crate::checkers::{Checkers, Regime, Stop};
 use crate::executor::{Failure, Simulation};
 use crate::history;
 use crate::history::{FinalState, Op};
@@ -80,9 +80,7 @@ impl<'a> World<'a> {
         let machines = machines.collect();
         // Not among the clients: no fault hits it.
         let verifier = Machine { env: simulation.node("verifier"), shared: Arc::clone(&shared) };
-        let terms = nodes::terms(&scenario.cluster, &scenario.topics, &scenario.workload.churn);
-        let terms = Terms { longest_send: scenario.expect.longest_send, ..terms };
-        let checkers = Arc::new(Mutex::new(Checkers::all(regime(scenario), terms)));
+        let checkers = Arc::new(Mutex::new(Checkers::all(regime(scenario), nodes::terms(scenario))));
         listen(simulation, &nodes, &checkers);
         // After the nodes, who know then who leads at the event that a fault waits for.
         let plan = highwater_faults::draw(scenario, &mut simulation.rng(PLAN));

@@ -9,7 +9,7 @@ use crate::internal::message::{
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
-use highwater_env::{Env, sleep};
+use highwater_env::{Env, First, first, sleep};
 use highwater_metadata::controller::{self, IsrChange, ProducerIdBlock, Registration};
 use highwater_metadata::{Endpoint, FeatureRange, Partition, Refusal, RefusalCode};
 use highwater_quorum::Peer;
@@ -17,9 +17,6 @@ use highwater_types::{
     BrokerEpoch, BrokerId, DiskId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId, Uuid, mutant,
 };
 use highwater_wire::ErrorCode;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 /// How long one call to the controller may take.
@@ -149,12 +146,13 @@ impl<E: Env> Cluster<E> {
                     Err(AskError::Open(_)) => Err(CommitError::Open),
                 }
             };
-            let (mut told, mut changed) = (pin!(told), pin!(quorum.leadership_changed(&leadership)));
-            let told = poll_fn(|cx| match told.as_mut().poll(cx) {
-                Poll::Ready(told) => Poll::Ready(Some(told)),
-                Poll::Pending => changed.as_mut().poll(cx).map(|_| None),
-            });
-            if let Some(told) = told.await {
+            let changed = async {
+                if mutant!("ask-no-other-controller") {
+                    std::future::pending::<()>().await;
+                }
+                quorum.leadership_changed(&leadership).await;
+            };
+            if let First::One(told) = first(told, changed).await {
                 return told;
             }
         }

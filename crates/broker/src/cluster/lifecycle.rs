@@ -4,7 +4,7 @@
 use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
 use crate::internal::message::{Endpoint, Feature, Follow, Heartbeat, Register, Setting, uuid_bytes};
 use crate::latch::Latch;
-use highwater_env::{Env, Purpose, Rng, Task, sleep, timeout};
+use highwater_env::{Env, First, Purpose, Rng, Task, first, sleep, timeout};
 use highwater_metadata::RefusalCode;
 use highwater_metadata::configs::CLUSTER_WIDE;
 use highwater_metadata::controller::supported_features;
@@ -86,13 +86,10 @@ pub(crate) fn start<E: Env>(
         async move {
             let stop = Arc::clone(&cluster.0.stop);
             let life = async {
-                let mut life = pin!(live(&cluster, &addresses, &readiness, serve));
-                let mut failed = pin!(cluster.0.quorum.failed());
-                poll_fn(|cx| match failed.as_mut().poll(cx) {
-                    Poll::Ready(problem) => Poll::Ready(Err(ClusterError::QuorumFailed(problem))),
-                    Poll::Pending => life.as_mut().poll(cx),
-                })
-                .await
+                match first(cluster.0.quorum.failed(), live(&cluster, &addresses, &readiness, serve)).await {
+                    First::One(problem) => Err(ClusterError::QuorumFailed(problem)),
+                    First::Other(outcome) => outcome,
+                }
             };
             let outcome = cluster.0.until_stop(life).await.unwrap_or(Err(ClusterError::Stopped));
             if let Err(error) = &outcome

@@ -3,7 +3,7 @@
 use super::DATA_DIR;
 use crate::checkers::Terms;
 use highwater_broker::{BrokerConfig, ListenerConfig, VoterConfig};
-use highwater_faults::{Churn, ClusterSpec, TopicSpec};
+use highwater_faults::{ClusterSpec, Scenario, TopicSpec};
 use highwater_log::Durability;
 use highwater_types::{BrokerId, ClusterId, Uuid};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -68,10 +68,11 @@ pub(crate) fn host(id: BrokerId, cluster: &ClusterSpec) -> String {
 }
 
 /// What brokers of a scenario promise. Of a configuration that is changed, the least that it may be counts.
-pub(crate) fn terms(cluster: &ClusterSpec, topics: &[TopicSpec], churn: &Churn) -> Terms {
+pub(crate) fn terms(scenario: &Scenario) -> Terms {
     const LEAST: &str = "min.insync.replicas";
     let number = |text: &String| text.trim().parse::<usize>().ok();
-    let altered = churn.alter.get(LEAST).into_iter().flatten().filter_map(number).min();
+    let cluster = &scenario.cluster;
+    let altered = scenario.workload.churn.alter.get(LEAST).into_iter().flatten().filter_map(number).min();
     let min_insync = cluster.settings.get(LEAST).and_then(number);
     let of = |topic: &TopicSpec| {
         let usual = if topic.replicas >= 3 { 2 } else { 1 };
@@ -81,8 +82,8 @@ pub(crate) fn terms(cluster: &ClusterSpec, topics: &[TopicSpec], churn: &Churn) 
     Terms {
         durable: cluster.durability != "replicated",
         min_insync,
-        topics: topics.iter().map(of).collect(),
-        longest_send: None,
+        topics: scenario.topics.iter().map(of).collect(),
+        longest_send: scenario.expect.longest_send,
     }
 }
 
@@ -119,7 +120,9 @@ mod tests {
 
     #[test]
     fn the_smallest_number_of_replicas_that_a_topic_may_have_counts() {
-        let mut cluster = ClusterSpec { brokers: 3, ..ClusterSpec::default() };
+        let text =
+            "[scenario]\nkind = \"cluster\"\ndescription = \"d\"\nduration = \"10s\"\n[cluster]\nnodes = 3\n";
+        let mut scenario = Scenario::parse(text, "x.toml").unwrap();
         let topic = |name: &str, replicas, least: Option<&str>| TopicSpec {
             name: name.to_owned(),
             partitions: 1,
@@ -129,14 +132,14 @@ mod tests {
                 .into_iter()
                 .collect(),
         };
-        let topics = [topic("a", 3, None), topic("b", 3, Some("3")), topic("c", 2, None)];
-        let of = |cluster: &ClusterSpec, churn: &Churn| {
-            terms(cluster, &topics, churn).topics.into_values().collect::<Vec<_>>()
-        };
-        assert_eq!(of(&cluster, &Churn::default()), [2, 3, 1]);
-        let alter = [("min.insync.replicas".to_owned(), vec!["2".to_owned(), "3".to_owned()])];
-        assert_eq!(of(&cluster, &Churn { alter: alter.into(), ..Churn::default() }), [2, 2, 1]);
-        cluster.settings.insert("min.insync.replicas".to_owned(), "1".to_owned());
-        assert_eq!(of(&cluster, &Churn::default()), [1, 3, 1]);
+        scenario.topics = vec![topic("a", 3, None), topic("b", 3, Some("3")), topic("c", 2, None)];
+        let of = |scenario: &Scenario| terms(scenario).topics.into_values().collect::<Vec<_>>();
+        assert_eq!(of(&scenario), [2, 3, 1]);
+        let altered = ["2".to_owned(), "3".to_owned()];
+        scenario.workload.churn.alter.insert("min.insync.replicas".to_owned(), altered.into());
+        assert_eq!(of(&scenario), [2, 2, 1]);
+        scenario.workload.churn.alter.clear();
+        scenario.cluster.settings.insert("min.insync.replicas".to_owned(), "1".to_owned());
+        assert_eq!(of(&scenario), [1, 3, 1]);
     }
 }
