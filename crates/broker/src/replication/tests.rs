@@ -343,7 +343,7 @@ fn the_connection_of_a_producer_that_is_sent_away_ends() {
         let mut link = Connection::open(world.nodes[&id(2)].shared(), id(1), PATIENCE).await.unwrap();
         let request = || {
             let records = Records::Bytes(batch("a").bytes().clone());
-            let data = PartitionProduceData { index: LOG.partition, records, ..Default::default() };
+            let data = PartitionProduceData { index: LOG.partition, records };
             let topic =
                 TopicProduceData { name: "t".into(), partition_data: vec![data], ..Default::default() };
             ProduceRequest { acks: -1, timeout_ms: 9_000, topic_data: vec![topic], ..Default::default() }
