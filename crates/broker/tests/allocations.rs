@@ -88,12 +88,12 @@ fn memory_is_asked_for_seldom() {
         let mut client = Client::to(&env, &node).await;
         client.create_topic("t", 1, &[]).await;
         let small = produced(&mut client, produce("t", 0, batch(&["x"]), 1)).await;
-        small.check("produce, acks=1, 100 B", 12.5, 0.1);
+        small.check("produce, acks=1, 100 B", 9.0, 0.1);
         let large = produced(&mut client, produce("t", 0, large_batch(64 << 10), 1)).await;
-        large.check("produce, acks=1, 64 KiB", 13.5, 1.1);
+        large.check("produce, acks=1, 64 KiB", 10.0, 1.1);
         // With the sync, which is a task of its own.
         let synced = produced(&mut client, produce("t", 0, batch(&["x"]), -1)).await;
-        synced.check("produce, acks=all", 16.0, 0.1);
+        synced.check("produce, acks=all", 12.0, 0.1);
         let end = client.produce("t", 0, large_batch(64 << 10)).await.base_offset.0;
         fetched(&mut client, &fetch("t", 0, end)).await.check("fetch, hot", 8.5, 0.1);
         fetched(&mut client, &fetch("t", 0, end + 1)).await.check("fetch, nothing new", 8.5, 0.1);

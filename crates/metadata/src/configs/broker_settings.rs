@@ -100,13 +100,13 @@ pub struct BrokerSettings {
 
 impl BrokerSettings {
     /// Reads the values; `value` gives one that its configuration takes.
-    pub(super) fn from_lookup(value: impl Fn(&'static Key) -> Option<String>) -> Self {
+    pub(super) fn from_lookup<'a>(value: impl Fn(&'static Key) -> Option<&'a str>) -> Self {
         let optional =
             |name: &str| value(broker_key(name).expect("fields are named after configurations in the table"));
         let text = |name| optional(name).expect("this configuration has a default");
-        let long = |name| parse_long(&text(name)).expect("values in force are checked");
+        let long = |name| parse_long(text(name)).expect("values in force are checked");
         let int = |name| i32::try_from(long(name)).expect("values in force are checked");
-        let flag = |name| parse_bool(&text(name)).expect("values in force are checked");
+        let flag = |name| parse_bool(text(name)).expect("values in force are checked");
         Self {
             auto_create_topics_enable: flag("auto.create.topics.enable"),
             auto_leader_rebalance_enable: flag("auto.leader.rebalance.enable"),
@@ -151,7 +151,7 @@ impl BrokerSettings {
             replica_fetch_response_max_bytes: int("replica.fetch.response.max.bytes"),
             replica_fetch_wait_max_ms: int("replica.fetch.wait.max.ms"),
             replica_lag_time_max_ms: long("replica.lag.time.max.ms"),
-            replica_selector_class: optional("replica.selector.class"),
+            replica_selector_class: optional("replica.selector.class").map(str::to_owned),
             replica_socket_timeout_ms: int("replica.socket.timeout.ms"),
             socket_request_max_bytes: int("socket.request.max.bytes"),
         }

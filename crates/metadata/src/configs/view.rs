@@ -99,7 +99,10 @@ impl<'a> ConfigView<'a> {
 
     /// This broker's configuration.
     pub fn broker(&self) -> BrokerSettings {
-        BrokerSettings::from_lookup(|key| self.broker_value(key).value)
+        BrokerSettings::from_lookup(|key| {
+            let mut set = self.set_by(key.name).map(|(_, value)| value);
+            set.find(|value| key.check(value).is_ok()).or(key.default)
+        })
     }
 
     /// Every configuration of a topic, in order of names.
