@@ -11,8 +11,10 @@ use crate::load::{Connection, Outcome, ProduceLoad, describe, produce_to};
 use crate::memory;
 use crate::stats::median;
 use anyhow::{Context, Result};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Instant;
 
 /// Each is written to over a connection of its own; each node leads as many.
 const PARTITIONS: usize = 6;
@@ -34,6 +36,10 @@ pub struct Replicated {
     /// How many MiB of batches are written in a round.
     #[arg(long, default_value_t = 256)]
     mib: u64,
+    /// Count the time, too, until all that was written is on the disk, as a load that goes on for longer than memory
+    /// lasts would have to.
+    #[arg(long)]
+    to_disk: bool,
 }
 
 /// Prints what three brokers use, with three replicas and acks=all, beside what the floor uses alone.
@@ -99,7 +105,13 @@ fn run(options: &Replicated, broker: &Path, scenario: &Scenario) -> Result<Outco
     produce_to(&load, &leaders, &nodes.pids())?;
     memory::supply(&options.places.dir()?, NODES as u64 * scenario.bytes())?;
     load.requests = scenario.requests;
-    produce_to(&load, &leaders, &nodes.pids())
+    let mut outcome = produce_to(&load, &leaders, &nodes.pids())?;
+    if options.to_disk {
+        let began = Instant::now();
+        rustix::fs::syncfs(File::open(options.places.dir()?)?)?;
+        outcome.wall += began.elapsed();
+    }
+    Ok(outcome)
 }
 
 fn row(name: &str, broker: &Path, floor: &[Outcome], cluster: &[Outcome]) -> String {
