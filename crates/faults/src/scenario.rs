@@ -122,6 +122,8 @@ pub struct Expect {
     pub reach: Vec<String>,
     /// How long a send may take at most, from when the client was given the record until its outcome is known.
     pub longest_send: Option<Duration>,
+    /// How long a member of a group may wait at most until it knows what became of a commit of its offsets.
+    pub longest_commit: Option<Duration>,
 }
 
 /// How a run ends.

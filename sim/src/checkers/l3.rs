@@ -1,5 +1,5 @@
-//! L3: every operation ends, within the time that a scenario allows for sends, and when faults are over new records are
-//! taken.
+//! L3: every operation ends, within the time that a scenario allows for sends and commits, and when faults are over new
+//! records are taken.
 //!
 //! Source: durability.md (L3); "availability is not promised, but after faults end the cluster comes back by itself".
 
@@ -26,13 +26,14 @@ impl Checker for Resolution {
                 return Err(Violation::new("L3", text));
             }
         }
-        in_time(end)?;
+        sends_in_time(end)?;
+        commits_in_time(end)?;
         produces(end)
     }
 }
 
 /// No send took longer than the scenario allows.
-fn in_time(end: &End<'_>) -> Result<(), Violation> {
+fn sends_in_time(end: &End<'_>) -> Result<(), Violation> {
     let Some(longest) = end.ghost.terms().longest_send else { return Ok(()) };
     let took = |sent: &Sent<'_>| sent.ended.map(|ended| ended.since(sent.began));
     let slow = end.index.sends.iter().filter(|sent| took(sent).is_some_and(|took| took > longest));
@@ -44,6 +45,24 @@ fn in_time(end: &End<'_>) -> Result<(), Violation> {
         shown(Some(sent.value)),
         sent.topic,
         took(sent).unwrap_or_default(),
+    );
+    Err(Violation::new("L3", text))
+}
+
+/// No commit of a group's offsets took longer than the scenario allows.
+fn commits_in_time(end: &End<'_>) -> Result<(), Violation> {
+    let Some(longest) = end.ghost.terms().longest_commit else { return Ok(()) };
+    let took = |entry: &Entry| entry.ended.map(|ended| ended.since(entry.began)).unwrap_or_default();
+    let commits = end.history.entries().iter().filter(|entry| matches!(entry.op, Op::Commit { .. }));
+    let Some(slow) = commits.max_by_key(|entry| took(entry)).filter(|entry| took(entry) > longest) else {
+        return Ok(());
+    };
+    let text = format!(
+        "client {} began at {} to {}, and knew no outcome for {:?}, where {longest:?} are allowed",
+        slow.client,
+        clock(slow.began),
+        what(slow),
+        took(slow),
     );
     Err(Violation::new("L3", text))
 }
@@ -121,7 +140,7 @@ mod tests {
     use super::super::kit::Tale;
     use super::Resolution;
     use crate::checkers::Terms;
-    use crate::history::Outcome;
+    use crate::history::{Op, Outcome};
     use std::time::Duration;
 
     #[test]
@@ -158,6 +177,26 @@ mod tests {
         tale.terms(terms(ended.since(began))).passes(Resolution);
         tale.terms(terms(Duration::from_millis(1)));
         tale.finds(Resolution, "L3", "to send \"slow\" to orders, and knew no outcome for");
+    }
+
+    #[test]
+    fn a_commit_that_takes_too_long_is_found() {
+        let mut tale = Tale::of_three();
+        let commit = Op::Commit {
+            group: "g".into(),
+            member: "m".into(),
+            generation: 1,
+            offsets: Vec::new(),
+            answer: Outcome::Ok(()),
+        };
+        let (began, ended) = (tale.now(), tale.now());
+        let id = tale.history.begin(5, began, commit);
+        tale.history.end(id, ended, |_| {});
+        let terms = |longest| Terms { longest_commit: Some(longest), ..Terms::default() };
+        tale.passes(Resolution);
+        tale.terms(terms(ended.since(began))).passes(Resolution);
+        tale.terms(terms(Duration::from_millis(1)));
+        tale.finds(Resolution, "L3", "to commit the offsets of group g, and knew no outcome for");
     }
 
     #[test]

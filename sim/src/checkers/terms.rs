@@ -14,11 +14,19 @@ pub struct Terms {
     pub topics: BTreeMap<String, usize>,
     /// How long a send may take, if that is limited: a promise of single scenarios.
     pub longest_send: Option<Duration>,
+    /// The same for a commit of a group's offsets.
+    pub longest_commit: Option<Duration>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { durable: true, min_insync: None, topics: BTreeMap::new(), longest_send: None }
+        Self {
+            durable: true,
+            min_insync: None,
+            topics: BTreeMap::new(),
+            longest_send: None,
+            longest_commit: None,
+        }
     }
 }
 

@@ -97,6 +97,11 @@ impl<E: Env> Shard<E> {
         self.partition.leading() == Some(self.epoch)
     }
 
+    /// Whether nothing can be committed here for now, and others may coordinate by then.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.partition.progress().is_cut_off() && !mutant!("coord-cut-off-parked")
+    }
+
     /// Asks the coordinator for something that is answered now or later.
     pub(crate) fn ask(&self, ask: impl FnOnce(&mut Coordinator, Token, Now)) -> Result<Reply, ErrorCode> {
         let mut state = self.ready()?;
@@ -120,7 +125,7 @@ impl<E: Env> Shard<E> {
     /// The state, if requests may see it.
     fn ready(&self) -> Result<MutexGuard<'_, State>, ErrorCode> {
         let state = self.state();
-        let leads = self.leads() || mutant!("coord-no-unload");
+        let leads = (self.leads() && !self.is_cut_off()) || mutant!("coord-no-unload");
         match state.phase {
             Phase::Active if leads => Ok(state),
             Phase::Loading if mutant!("group-serve-loading") => Ok(state),

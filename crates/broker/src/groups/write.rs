@@ -8,7 +8,7 @@ use crate::progress::{Mark, Waiting};
 use highwater_env::{Env, Event};
 use highwater_groups::WriteId;
 use highwater_records::{Batch, BatchBuilder, Codec};
-use highwater_types::Offset;
+use highwater_types::{Offset, mutant};
 use highwater_wire::ErrorCode;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -109,7 +109,12 @@ impl<E: Env> Shard<E> {
             }
         };
         let progress = Arc::clone(self.partition.progress());
-        let mut waiting = Waiting::new(progress, Mark::HighWatermark, appended.end_offset, self.epoch());
+        // Members that wait here while this node is cut off are told to look for another coordinator.
+        let mut waiting = if mutant!("coord-cut-off-parked") {
+            Waiting::new(progress, Mark::HighWatermark, appended.end_offset, self.epoch())
+        } else {
+            Waiting::for_commit(progress, appended.end_offset, self.epoch())
+        };
         if poll_fn(|cx| waiting.poll(cx)).await.is_err() {
             return Written::Unknown;
         }

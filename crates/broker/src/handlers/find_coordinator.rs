@@ -65,6 +65,9 @@ fn find<E: Env>(context: &Context<E>, group: &str) -> Result<NodeEndpoint, (Erro
     let topic = routing.topic(OFFSETS_TOPIC).ok_or(missing(
         "the topic __consumer_offsets is not there yet; too few brokers may be alive for it",
     ))?;
+    if context.shared.groups.of(&routing, group).is_ok_and(|shard| shard.is_cut_off()) {
+        return Err(missing("this broker is cut off from the others, one of which may coordinate the group"));
+    }
     let leader = topic.leader(place_of(topic, group)).leader_id;
     let is_live = routing.image.broker(leader).is_some_and(|broker| !broker.fenced);
     let endpoint =

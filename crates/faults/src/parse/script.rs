@@ -15,6 +15,10 @@ use std::time::Duration;
 const TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const STAGES: &[(&str, Stage)] = &[("sync", Stage::Sync)];
 
+/// The topic that keeps groups, which is there if there are members, and how many partitions it has by default.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+const OFFSETS_PARTITIONS: u32 = 50;
+
 /// Examples of what can stand there, for messages.
 const ROLES: &str = "\"leader of orders-0\", \"follower of orders-0\", \"controller\", \"broker 1\", \"every broker\", \
                      \"every node\", \"any broker\", \"client 1\" or \"broker 1 and client 1\"";
@@ -77,12 +81,16 @@ fn role(value: &Value<'_>, scenario: &Scenario) -> Result<Role> {
 }
 
 fn known_partition(value: &Value<'_>, partition: &PartitionName, scenario: &Scenario) -> Result<()> {
-    let Some(topic) = scenario.topics.iter().find(|topic| topic.name == partition.topic) else {
+    let own = scenario.topics.iter().find(|topic| topic.name == partition.topic);
+    let groups = (scenario.workload.members > 0 && partition.topic == OFFSETS_TOPIC).then(|| {
+        let set = scenario.cluster.settings.get("offsets.topic.num.partitions");
+        set.and_then(|count| count.parse().ok()).unwrap_or(OFFSETS_PARTITIONS)
+    });
+    let Some(count) = own.map(|topic| topic.partitions).or(groups) else {
         let message = format!("the scenario has no topic {:?}", partition.topic);
         let names = scenario.topics.iter().map(|topic| topic.name.as_str());
         return Err(value.source.unknown(value.at, message, &partition.topic, names));
     };
-    let count = topic.partitions;
     if u32::try_from(partition.partition).is_ok_and(|number| number < count) {
         return Ok(());
     }

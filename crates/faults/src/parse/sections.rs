@@ -269,7 +269,8 @@ pub fn expect(root: &Section<'_>) -> Result<Expect> {
         let marks = value.list()?;
         expect.reach = marks.iter().map(|mark| Ok(mark.text()?.to_owned())).collect::<Result<_>>()?;
     }
-    expect.longest_send = section.get("longest_send").map(|value| value.duration(INTERVALS)).transpose()?;
+    expect.longest_send = interval(&section, "longest_send")?;
+    expect.longest_commit = interval(&section, "longest_commit")?;
     section.done()?;
     Ok(expect)
 }

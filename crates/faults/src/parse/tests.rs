@@ -70,6 +70,7 @@ by = "-2s"
 verdict = "violates S14"
 reach = ["log: unproven tail rewritten"]
 longest_send = "15s"
+longest_commit = "9s"
 "#;
 
 #[test]
@@ -97,6 +98,22 @@ fn all_that_can_be_said_is_understood() {
     assert_eq!(scenario.script[1].what, Action::JumpClock { by_ms: -2_000 });
     assert_eq!(scenario.expect.verdict, crate::Verdict::Violates("S14".to_owned()));
     assert_eq!(scenario.expect.longest_send, Some(Duration::from_secs(15)));
+    assert_eq!(scenario.expect.longest_commit, Some(Duration::from_secs(9)));
+}
+
+#[test]
+fn the_offsets_topic_is_there_with_members() {
+    let parse = |members, partition| {
+        let text = format!(
+            "[scenario]\nkind = \"cluster\"\n[cluster.settings]\n\"offsets.topic.num.partitions\" = 2\n[[topics]]\nname = \"t\"\n\
+             [workload]\nmembers = {members}\n[[script]]\ndo = \"crash\"\nwhen = \"1s\"\n\
+             node = \"leader of __consumer_offsets-{partition}\"\n"
+        );
+        Scenario::parse(&text, "x.toml").map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(parse(1, 1), Ok(()));
+    assert!(parse(1, 2).unwrap_err().contains("partitions 0 to 1"), "{:?}", parse(1, 2));
+    assert!(parse(0, 1).unwrap_err().contains("no topic"), "{:?}", parse(0, 1));
 }
 
 #[test]

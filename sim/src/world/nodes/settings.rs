@@ -84,6 +84,7 @@ pub(crate) fn terms(scenario: &Scenario) -> Terms {
         min_insync,
         topics: scenario.topics.iter().map(of).collect(),
         longest_send: scenario.expect.longest_send,
+        longest_commit: scenario.expect.longest_commit,
     }
 }
 
