@@ -110,7 +110,7 @@ impl Group {
             desk.timers.cancel(&mut timer);
         }
         if let Some(round) = &mut classic.first_round {
-            round.grew = true;
+            round.quiet_at = now.instant.after(desk.settings.initial_rebalance_delay);
         }
         member.deadline = now.instant.after(NEW_MEMBER_TIMEOUT.max(member.session_timeout));
         let timer = Timer::Session { group: self.id.clone(), member: member.id.clone() };

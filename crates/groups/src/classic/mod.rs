@@ -23,7 +23,7 @@ pub(crate) use join::join_refused;
 pub(crate) use member::Member;
 
 use crate::timers::TimerKey;
-use highwater_types::{Timestamp, mutant};
+use highwater_types::{Instant, Timestamp, mutant};
 use highwater_wire::{ErrorCode, Str};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -76,13 +76,13 @@ pub(crate) struct Classic {
     assigning: bool,
 }
 
-/// How an empty group waits for members: a while, and a while longer for as long as some come.
+/// How an empty group waits for members: until none has come for a while.
 #[derive(Debug)]
 struct FirstRound {
     /// How much longer it may wait in all.
     left: Duration,
-    /// Whether somebody came since it last looked.
-    grew: bool,
+    /// When it will have been so long since the last one came.
+    quiet_at: Instant,
 }
 
 impl Classic {

@@ -33,7 +33,8 @@ impl Group {
             return self.complete_if_all_joined(desk, now);
         }
         let delay = desk.settings.initial_rebalance_delay;
-        self.classic.first_round = Some(FirstRound { left: timeout.saturating_sub(delay), grew: false });
+        let (left, quiet_at) = (timeout.saturating_sub(delay), now.instant.after(delay));
+        self.classic.first_round = Some(FirstRound { left, quiet_at });
         if delay.is_zero() {
             return self.join_due(desk, now);
         }
@@ -61,14 +62,12 @@ impl Group {
         if self.classic.state != State::PreparingRebalance {
             return;
         }
-        let delay = desk.settings.initial_rebalance_delay;
-        if let Some(round) = &mut self.classic.first_round
-            && std::mem::take(&mut round.grew)
-            && !round.left.is_zero()
-        {
-            let more = delay.min(round.left);
-            round.left -= more;
-            return self.set_join_timer(desk, more, now);
+        if let Some(round) = &mut self.classic.first_round {
+            let more = round.quiet_at.since(now.instant).min(round.left);
+            if !more.is_zero() {
+                round.left -= more;
+                return self.set_join_timer(desk, more, now);
+            }
         }
         self.begin_generation(desk, now);
     }

@@ -65,7 +65,7 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     Key::new("group.initial.rebalance.delay.ms", ValueType::Int, "3000")
         .rule(Rule::at_least(0))
         .read_only()
-        .doc("For how long a group without members waits for more of them after the first, before it shares its partitions."),
+        .doc("For how long none must have come before a group that had no members shares its partitions, at most for a rebalance timeout."),
     Key::new("group.max.session.timeout.ms", ValueType::Int, "1800000")
         .rule(Rule::at_least(1))
         .read_only()
