@@ -174,16 +174,20 @@ pub(super) fn start<E: Env>(cluster: &Cluster<E>) -> Task {
                 inner.until_stop(inner.quorum.leadership_changed(&leadership)).await;
                 continue;
             }
-            let due = cluster.decide(|Sight { view, controller, now, .. }| Decision::<()> {
-                records: controller.tick(view, now),
-                answers: Vec::new(),
+            let mut expiry = None;
+            let due = cluster.decide(|Sight { view, controller, now, .. }| {
+                let records = controller.tick(view, now);
+                expiry = controller.next_expiry(view).map(|at| at.since(now));
+                Decision::<()> { records, answers: Vec::new() }
             });
             if let Some(Err(error)) = inner.until_stop(due).await
                 && !matches!(error, CommitError::NotController | CommitError::Stopped)
             {
                 tracing::warn!(%error, "the controller could not do what is due");
             }
-            inner.until_stop(sleep(inner.env.clock(), ROUND)).await;
+            // A broker that is lost is missed on time, as those wait for it who write to what it led.
+            let pause = expiry.filter(|left| !left.is_zero()).map_or(ROUND, |left| left.min(ROUND));
+            inner.until_stop(sleep(inner.env.clock(), pause)).await;
         }
     })
 }

@@ -96,6 +96,13 @@ impl Controller {
         unfenced.filter(|broker| !self.is_alive(broker, timeout, now)).map(|broker| broker.id).collect()
     }
 
+    /// When the next broker is to be fenced, if nothing is heard of it until then.
+    pub fn next_expiry(&self, view: &ConfigView<'_>) -> Option<Instant> {
+        let timeout = session_timeout(view);
+        let unfenced = view.image.brokers().filter(|broker| !broker.fenced);
+        unfenced.filter_map(|broker| Some(self.sessions.get(&broker.id)?.heard.after(timeout))).min()
+    }
+
     /// Whether the broker was heard of, as it is registered, within the session timeout.
     pub(super) fn is_alive(&self, broker: &BrokerRecord, timeout: Duration, now: Instant) -> bool {
         self.sessions.get(&broker.id).is_some_and(|session| {

@@ -140,6 +140,11 @@ impl World {
         panic!("ticks do not come to an end");
     }
 
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let view = ConfigView { image: &self.image, statics: &self.statics, broker: BrokerId(1) };
+        self.controller.next_expiry(&view)
+    }
+
     /// Lets time pass in which only these brokers are heard of.
     pub(super) fn pass(&mut self, seconds: u64, heard: &[i32]) {
         for _ in 0..seconds {

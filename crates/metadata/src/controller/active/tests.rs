@@ -4,6 +4,7 @@ use super::harness::{World, cluster_id, ids, show};
 use crate::configs::ConfigView;
 use crate::controller::*;
 use highwater_types::{BrokerEpoch, ClusterId, DiskId, LeaderEpoch, LogId, Uuid};
+use std::time::Duration;
 
 const REPLICATED: (&str, &str) = ("durability", "replicated");
 
@@ -133,6 +134,16 @@ fn a_new_controller_gives_everybody_a_full_session() {
     world.check("t", "leader 1 e0 isr 1,2");
     world.pass(1, &[2]);
     world.check("t", "leader 2 e1 isr 2");
+}
+
+#[test]
+fn the_next_broker_to_be_fenced_is_known() {
+    let mut world = World::new(&[]).with_brokers(2);
+    world.pass(8, &[2]);
+    // A session of 9 s, of which broker 1 has used 8.
+    assert_eq!(world.next_expiry(), Some(world.now.after(Duration::from_secs(1))));
+    world.pass(1, &[2]);
+    assert_eq!(world.next_expiry(), Some(world.now.after(Duration::from_secs(9))));
 }
 
 #[test]
