@@ -16,6 +16,7 @@ use highwater_wire::messages::{
 };
 use highwater_wire::{ErrorCode, Records, Str};
 use rand::RngExt;
+use std::io;
 use std::time::Duration;
 
 /// The version of Produce that is spoken; it names topics.
@@ -60,6 +61,10 @@ struct Session {
     epoch: ProducerEpoch,
     sequence: i32,
     number: u64,
+    /// Who leads it, by what a broker said: its host and port.
+    leader: Option<String>,
+    /// How often a broker was asked for that.
+    asked: usize,
     /// Where the newest batch stands of which that is known.
     newest: Option<Offset>,
 }
@@ -81,6 +86,8 @@ pub(super) async fn run(machine: Machine) {
             epoch,
             sequence: 0,
             number: 0,
+            leader: None,
+            asked: rng.random_range(0..machine.bootstrap().len().max(1)),
             newest: None,
         };
         for _ in 0..rng.random_range(1..=MOST_BATCHES) {
@@ -93,7 +100,7 @@ pub(super) async fn run(machine: Machine) {
 }
 
 async fn producer_id(machine: &Machine) -> Option<(ProducerId, ProducerEpoch)> {
-    let mut raw = Raw::connect(machine, PATIENCE).await.ok()?;
+    let mut raw = Raw::connect(machine, 0, PATIENCE).await.ok()?;
     let answer = raw.call(INIT, &InitProducerIdRequest::default()).await.ok()?;
     (answer.error_code == ErrorCode::NONE).then_some((answer.producer_id, answer.producer_epoch))
 }
@@ -177,21 +184,45 @@ impl Session {
 
     /// Sends the bytes on a new connection. Without waiting for the answer the connection is cut, and the bytes may
     /// arrive whenever the network lets them.
-    async fn once(&self, bytes: &[u8], waits: bool) -> Answer {
+    async fn once(&mut self, bytes: &[u8], waits: bool) -> Answer {
         self.machine.count_operation();
-        let Ok(mut raw) = Raw::connect(&self.machine, PATIENCE).await else { return Answer::Open };
-        if raw.send(bytes).await.is_err() || !waits {
-            return Answer::Open;
+        let answer = self.exchange(bytes, waits).await;
+        // Another broker may lead by now.
+        if waits && matches!(answer, Ok(Answer::Open) | Err(_)) {
+            self.leader = None;
         }
-        let Ok(answer) = raw.receive::<ProduceRequest>(PRODUCE).await else { return Answer::Open };
+        answer.unwrap_or(Answer::Open)
+    }
+
+    async fn exchange(&mut self, bytes: &[u8], waits: bool) -> io::Result<Answer> {
+        let mut raw = self.connect().await?;
+        raw.send(bytes).await?;
+        if !waits {
+            return Ok(Answer::Open);
+        }
+        let answer = raw.receive::<ProduceRequest>(PRODUCE).await?;
         let part = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-        let Some(part) = part else { return Answer::Open };
-        match part.error_code {
+        let Some(part) = part else { return Ok(Answer::Open) };
+        Ok(match part.error_code {
             ErrorCode::NONE => Answer::Written(part.base_offset, part.log_append_time_ms),
             ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Answer::Written(Offset(-1), Timestamp(-1)),
             code if code.is_retriable() => Answer::Open,
             code => Answer::Fatal(code),
+        })
+    }
+
+    /// A new connection to the partition's leader; to any broker if none says who that is.
+    async fn connect(&mut self) -> io::Result<Raw> {
+        if self.leader.is_none() {
+            self.asked += 1;
+            let mut raw = Raw::connect(&self.machine, self.asked, PATIENCE).await?;
+            self.leader = raw.leader(&self.topic, self.partition).await?;
+            if self.leader.is_none() {
+                return Ok(raw);
+            }
         }
+        let leader = self.leader.as_deref().unwrap_or_default();
+        Raw::connect_to(&self.machine, leader, PATIENCE).await
     }
 
     fn build(&mut self, rng: &mut Rng, spring: &mut Spring) -> Option<Sent> {
