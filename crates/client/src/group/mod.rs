@@ -48,3 +48,6 @@ type Partitions = BTreeSet<(Str, PartitionIndex)>;
 pub(crate) fn first_error(codes: impl IntoIterator<Item = ErrorCode>) -> ErrorCode {
     codes.into_iter().find(|code| !code.is_ok()).unwrap_or(ErrorCode::NONE)
 }
+
+#[cfg(test)]
+mod tests;
