@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 pub(super) struct Membership {
     /// Empty before the coordinator gave it one.
     pub(super) id: Str,
-    /// The generation, or the member's epoch; -1 while it is no member.
+    /// The generation that it has its share of, or the member's epoch; -1 while it is no member.
     pub(super) generation: i32,
+    /// The generation that it joined last, of which it may have no share yet; in the consumer protocol the same.
+    pub(super) joined: i32,
     pub(super) instance: Option<Str>,
 }
 
@@ -73,7 +75,13 @@ impl Line {
     /// The coordinator knows it by that.
     pub(super) fn identify(&self, id: Str, generation: i32) {
         let membership = &mut self.state().membership;
-        (membership.id, membership.generation) = (id, generation);
+        (membership.id, membership.generation, membership.joined) = (id, generation, generation);
+    }
+
+    /// It joined a generation, of which it is to have a share.
+    pub(super) fn join(&self, id: Str, generation: i32) {
+        let membership = &mut self.state().membership;
+        (membership.id, membership.joined) = (id, generation);
     }
 
     pub(super) fn heard(&self) -> Heard {
@@ -90,8 +98,12 @@ impl Line {
         self.state().target.clone()
     }
 
+    /// It has a share of what it joined last.
     pub(super) fn offer(&self, target: Partitions) {
-        self.state().target = Some(target);
+        let mut state = self.state();
+        state.membership.generation = state.membership.joined;
+        state.target = Some(target);
+        drop(state);
         self.news.notify_one();
     }
 

@@ -85,7 +85,7 @@ impl<E: Env> GroupConsumer<E> {
             topics: topics.into_iter().map(|topic| Str::from(topic.as_ref())).collect(),
             joins,
             coordinator,
-            membership: Membership { id, generation: NO_GENERATION, instance },
+            membership: Membership { id, generation: NO_GENERATION, joined: NO_GENERATION, instance },
             speaker: None,
             assigned: Partitions::new(),
             revoking: Partitions::new(),
@@ -99,8 +99,12 @@ impl<E: Env> GroupConsumer<E> {
 
     /// The member's id and its generation, or its epoch in the consumer protocol, while it is a member.
     pub fn member(&self) -> Option<(Str, i32)> {
+        self.membership().map(|membership| (membership.id, membership.generation))
+    }
+
+    fn membership(&self) -> Option<Membership> {
         let membership = self.speaker.as_ref()?.line.membership();
-        (membership.generation > NO_GENERATION).then_some((membership.id, membership.generation))
+        (membership.generation > NO_GENERATION).then_some(membership)
     }
 
     /// The partitions that it has.
@@ -208,7 +212,7 @@ impl<E: Env> GroupConsumer<E> {
     /// Others may have its partitions by now.
     fn lose(&mut self) {
         self.hang_up();
-        self.membership.generation = NO_GENERATION;
+        (self.membership.generation, self.membership.joined) = (NO_GENERATION, NO_GENERATION);
         self.consumer.assign([]);
         self.committed.clear();
         self.revoking.clear();
@@ -315,14 +319,18 @@ impl<E: Env> GroupConsumer<E> {
         let topics = topics_to_commit(&offsets);
         let deadline = self.now().after(self.coordinator.client().config().operation_timeout);
         loop {
-            let Some((member_id, generation)) = self.member() else {
+            let Some(membership) = self.membership() else {
                 return Err(self.coordinator.refused(ErrorCode::UNKNOWN_MEMBER_ID, None));
             };
+            if membership.joined != membership.generation {
+                // Nobody knows yet whether these partitions stay.
+                return Err(self.coordinator.refused(ErrorCode::REBALANCE_IN_PROGRESS, None));
+            }
             let request = OffsetCommitRequest {
                 group_id: self.coordinator.group().clone(),
-                generation_id_or_member_epoch: generation,
-                member_id,
-                group_instance_id: self.membership.instance.clone(),
+                generation_id_or_member_epoch: membership.generation,
+                member_id: membership.id,
+                group_instance_id: membership.instance,
                 topics: topics.clone(),
                 ..OffsetCommitRequest::default()
             };

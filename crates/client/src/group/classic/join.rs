@@ -72,7 +72,7 @@ impl<E: Env> Joining<'_, E> {
     }
 
     fn subscription(&self) -> Bytes {
-        let generation = self.line.membership().generation;
+        let generation = self.line.membership().joined;
         let rack = self.config.rack.as_deref().map(Str::from);
         let owned = listed(&self.line.owned());
         let mut subscription = Subscription::new(self.topics, owned, generation, rack);
@@ -99,7 +99,7 @@ impl<E: Env> Joining<'_, E> {
         let answer = self.coordinator.call(&request, |answer| answer.error_code).await?;
         match answer.error_code {
             ErrorCode::NONE => {
-                self.line.identify(Str::from(&*answer.member_id), answer.generation_id);
+                self.line.join(Str::from(&*answer.member_id), answer.generation_id);
                 Ok(Step::Done(answer))
             }
             ErrorCode::MEMBER_ID_REQUIRED => {
@@ -120,7 +120,7 @@ impl<E: Env> Joining<'_, E> {
             if leads { assign(self.coordinator.client(), self.assignor, joined).await? } else { Vec::new() };
         let request = SyncGroupRequest {
             group_id: self.coordinator.group().clone(),
-            generation_id: membership.generation,
+            generation_id: membership.joined,
             member_id: membership.id,
             group_instance_id: membership.instance,
             protocol_type: Some(CONSUMER),
