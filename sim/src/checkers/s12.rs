@@ -1,8 +1,8 @@
 //! S12: a partition of a group has one owner, and what is committed was committed by one of its members.
 //!
-//! In the classic protocol that is asked in each generation; with `cooperative-sticky` a partition is also given to none
-//! while another member says that it has it. In the consumer protocol it is asked at every record of what a member has,
-//! or has to give up; what is committed is of the epoch that the member is in.
+//! In the classic protocol that is asked in each generation; with `cooperative-sticky` a partition is also given to
+//! none while another member says that it has it. In the consumer protocol it is asked at every record of what a
+//! member has, or has to give up; what is committed is of the epoch that the member is in.
 //!
 //! Source: KIP-447 (fencing of commits), KAFKA-8500 (a static member and its successor side by side), KIP-429, KIP-848.
 

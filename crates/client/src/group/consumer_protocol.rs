@@ -1,5 +1,5 @@
-//! The task that speaks for a member in the consumer protocol (KIP-848). With its heartbeats the member joins, says what
-//! it has, and hears what it is to have: what it is to give up first, and what is new once nobody else has it. The
+//! The task that speaks for a member in the consumer protocol (KIP-848). With its heartbeats the member joins, says
+//! what it has, and hears what it is to have: what it is to give up first, and what is new once nobody else has it. The
 //! task ends when the member is lost.
 
 use super::Partitions;

@@ -354,8 +354,8 @@ impl<E: Env> GroupConsumer<E> {
         Ok(())
     }
 
-    /// Leaves the group, so that the others need not wait for its session to end. A static member stays; in the consumer
-    /// protocol it says that it may come back.
+    /// Leaves the group, so that the others need not wait for its session to end. A static member stays; in the
+    /// consumer protocol it says that it may come back.
     ///
     /// # Errors
     ///

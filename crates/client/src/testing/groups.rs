@@ -1,4 +1,5 @@
-//! What the small cluster does for groups: the coordinator of brokers, on broker 0, whose records are committed at once.
+//! What the small cluster does for groups: the coordinator of brokers, on broker 0, whose records are committed at
+//! once.
 
 use super::{FakeCluster, Outcome, State, answer, decode};
 use bytes::Bytes;

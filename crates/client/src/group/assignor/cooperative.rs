@@ -1,6 +1,6 @@
 //! As many partitions for each member as for the others, as few moved as possible, and none handed out that another
-//! member has to give up first: its owner loses it in this round, and the next one, which the owner asks for when it has
-//! given it up, brings it to its new owner.
+//! member has to give up first: its owner loses it in this round, and the next one, which the owner asks for when it
+//! has given it up, brings it to its new owner.
 //!
 //! Source: KIP-429, and Kafka's `CooperativeStickyAssignor`, whose members may be in the same group.
 
@@ -116,8 +116,8 @@ impl<'a> Sharing<'a> {
         }
     }
 
-    /// Partitions move to members with at least two fewer, until no such move is left. Each move brings the sizes nearer
-    /// to each other, so that this ends.
+    /// Partitions move to members with at least two fewer, until no such move is left. Each move brings the sizes
+    /// nearer to each other, so that this ends.
     fn balance(&mut self) {
         while let Some((from, key, to)) = self.next_move() {
             self.owned.entry(from).or_default().remove(&key);
