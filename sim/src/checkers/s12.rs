@@ -279,8 +279,11 @@ mod tests {
         }
     }
 
-    fn owners(all: bool, members: &[(&str, Option<(i32, &[i32])>)]) -> Event {
-        let owner = |(epoch, partitions): (i32, &[i32])| {
+    /// A member's epoch, and what it has.
+    type Has<'a> = (i32, &'a [i32]);
+
+    fn owners(all: bool, members: &[(&str, Option<Has<'_>>)]) -> Event {
+        let owner = |(epoch, partitions): Has<'_>| {
             let topic = TopicId(Uuid([1; 16]));
             (epoch, partitions.iter().map(|partition| (topic, PartitionIndex(*partition))).collect())
         };
