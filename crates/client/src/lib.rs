@@ -23,7 +23,7 @@ pub use client::{Client, Leader};
 pub use config::ClientConfig;
 pub use consumer::{ConsumedRecord, Consumer, ConsumerConfig, OffsetReset, StartAt};
 pub use error::ClientError;
-pub use group::{GroupConfig, GroupConsumer, Positions, Rebalance};
+pub use group::{ClassicAssignor, GroupConfig, GroupConsumer, GroupProtocol, Positions, Rebalance};
 pub use metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
 pub use offsets::{EARLIEST, FoundOffset, Isolation, LATEST, MAX_TIMESTAMP};
 pub use producer::{

@@ -51,25 +51,27 @@ impl<E: Env> Coordinator<E> {
         }
     }
 
-    /// What is committed for these partitions.
+    /// What is committed for these partitions. A member of the consumer protocol says who it is, and its epoch.
     pub(crate) async fn committed(
         &self,
         partitions: &BTreeSet<(Str, PartitionIndex)>,
+        member: Option<(Str, i32)>,
     ) -> Result<Positions, ClientError> {
         if partitions.is_empty() {
             return Ok(Positions::new());
         }
-        self.fetch_offsets(Some(partitions)).await
+        self.fetch_offsets(Some(partitions), member).await
     }
 
     /// All that is committed.
     pub(crate) async fn all_committed(&self) -> Result<Positions, ClientError> {
-        self.fetch_offsets(None).await
+        self.fetch_offsets(None, None).await
     }
 
     async fn fetch_offsets(
         &self,
         partitions: Option<&BTreeSet<(Str, PartitionIndex)>>,
+        member: Option<(Str, i32)>,
     ) -> Result<Positions, ClientError> {
         let topics = partitions.map(|partitions| {
             let mut topics: Vec<OffsetFetchRequestTopics> = Vec::new();
@@ -93,12 +95,9 @@ impl<E: Env> Coordinator<E> {
             topics.iter().map(old).collect()
         });
         let group_id = self.group().clone();
-        let request = OffsetFetchRequest {
-            group_id: group_id.clone(),
-            topics: old,
-            groups: vec![OffsetFetchRequestGroup { group_id, topics, ..OffsetFetchRequestGroup::default() }],
-            require_stable: true,
-        };
+        let (member_id, member_epoch) = member.map_or((None, -1), |(id, epoch)| (Some(id), epoch));
+        let group = OffsetFetchRequestGroup { group_id: group_id.clone(), member_id, member_epoch, topics };
+        let request = OffsetFetchRequest { group_id, topics: old, groups: vec![group], require_stable: true };
         let answer = self.call_up_to(BY_NAME, &request, code_of).await?;
         match code_of(&answer) {
             ErrorCode::NONE => Ok(positions(answer)),

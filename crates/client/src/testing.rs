@@ -1,5 +1,7 @@
 //! A small cluster that does what its script says, on simulated machines.
 
+mod groups;
+
 use bytes::{Bytes, BytesMut};
 use highwater_env::{Env, Listener, Network};
 use highwater_records::{Batch, BatchHeader};
@@ -140,6 +142,8 @@ pub(crate) struct State {
     pub creations: Vec<i32>,
     /// Brokers that are cut off from the others, and who led which partition in which epoch when they were.
     cut_off: BTreeMap<i32, BTreeMap<String, Vec<(i32, i32)>>>,
+    /// Who is in which group.
+    pub groups: groups::Groups,
     brokers: i32,
     producer_ids: i64,
     topics_made: u128,
@@ -215,11 +219,16 @@ impl FakeCluster {
         let listener = env.network().listen(address).await.expect("the port is free");
         while let Ok((stream, _)) = listener.accept().await {
             self.state().connections += 1;
-            env.spawn("fake-connection", self.clone().talk(stream, broker)).detach();
+            env.spawn("fake-connection", self.clone().talk(env.clone(), stream, broker)).detach();
         }
     }
 
-    async fn talk(self, mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin + Send, broker: i32) {
+    async fn talk(
+        self,
+        env: SimEnv,
+        mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin + Send,
+        broker: i32,
+    ) {
         loop {
             let mut prefix = [0; 4];
             if stream.read_exact(&mut prefix).await.is_err() {
@@ -229,7 +238,14 @@ impl FakeCluster {
             if stream.read_exact(&mut frame).await.is_err() {
                 return;
             }
-            match self.handle(frame.into(), broker) {
+            let mut body = Bytes::from(frame);
+            let header = decode_request_header(&mut body).expect("clients send good headers");
+            let call = (ApiKey(header.api_key), header.api_version, header.correlation_id);
+            let outcome = match groups::serve(&self, &env, call, &body).await {
+                Some(outcome) => outcome,
+                None => self.handle(call, body, broker),
+            };
+            match outcome {
                 Outcome::Answer(bytes) => {
                     if stream.write_all(&bytes).await.is_err() {
                         return;
@@ -242,11 +258,9 @@ impl FakeCluster {
         }
     }
 
-    fn handle(&self, mut frame: Bytes, broker: i32) -> Outcome {
-        let header = decode_request_header(&mut frame).expect("clients send good headers");
-        let (id, version) = (header.correlation_id, header.api_version);
+    fn handle(&self, (key, version, id): (ApiKey, i16, i32), frame: Bytes, broker: i32) -> Outcome {
         let mut state = self.state();
-        match ApiKey(header.api_key) {
+        match key {
             ApiKey::API_VERSIONS => state.api_versions(id, version),
             ApiKey::METADATA => {
                 let request = decode::<MetadataRequest>(frame, version);

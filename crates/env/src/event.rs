@@ -1,7 +1,7 @@
 //! What a node tells of itself.
 
 use highwater_types::{
-    BrokerEpoch, BrokerId, LeaderEpoch, LogId, Offset, ProducerEpoch, ProducerId, TopicId,
+    BrokerEpoch, BrokerId, LeaderEpoch, LogId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
 };
 
 /// Something that happened inside a node. Checkers, traces and reach marks hang on these; production ignores them.
@@ -271,14 +271,26 @@ pub enum Event {
         group: String,
         /// The generation; -1: the group is gone.
         generation: i32,
-        /// The members, and the bytes of their assignments.
-        members: Vec<(String, Vec<u8>)>,
+        /// The protocol that its members chose.
+        protocol: String,
+        /// The members, and the bytes of what they had to say in that protocol and of their assignments.
+        members: Vec<(String, Vec<u8>, Vec<u8>)>,
+    },
+    /// Members of a group of the consumer protocol have these partitions, by the coordinator's log.
+    GroupOwners {
+        /// The group.
+        group: String,
+        /// Whether these are all of its members: the coordinator has read its log.
+        all: bool,
+        /// The members in the order of the log, each with its epoch and what it may read or has to give up; None: it is
+        /// gone.
+        members: Vec<(String, Option<GroupOwner>)>,
     },
     /// A commit of offsets was accepted, and is in the log.
     OffsetsCommitted {
         /// The group.
         group: String,
-        /// The generation that the client named; -1 from one that is no member.
+        /// The generation or member epoch that the client named; -1 from one that is no member.
         generation: i32,
         /// The member.
         member: String,
@@ -286,3 +298,6 @@ pub enum Event {
     /// A rare branch was taken. Counted over all seeds; one that is never reached is reported.
     Reached(&'static str),
 }
+
+/// What a member of a group has: its epoch, and the partitions.
+pub type GroupOwner = (i32, Vec<(TopicId, PartitionIndex)>);

@@ -19,7 +19,7 @@ mod time;
 pub use clock::{Clock, Sleep};
 pub use disk::{DirEntry, Disk, File, OpenMode, Space};
 pub use entropy::{Purpose, Rng};
-pub use event::Event;
+pub use event::{Event, GroupOwner};
 pub use first::{First, first};
 pub use network::{Listener, Network, Stream};
 pub use task::{Task, TaskEnd, TaskHandle};

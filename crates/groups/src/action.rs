@@ -2,7 +2,7 @@
 
 use crate::Record;
 use bytes::Bytes;
-use highwater_types::{Instant, Timestamp, Uuid};
+use highwater_types::{Instant, PartitionIndex, Timestamp, TopicId, Uuid};
 use highwater_wire::messages::{ConsumerGroupHeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
 use highwater_wire::{ErrorCode, Str};
 
@@ -59,18 +59,38 @@ pub enum Note {
         group: Str,
         /// The generation.
         generation: i32,
-        /// The members and their assignments.
-        members: Vec<(Str, Bytes)>,
+        /// The protocol that they chose.
+        protocol: Str,
+        /// The members, what they had to say in that protocol, and their assignments.
+        members: Vec<(Str, Bytes, Bytes)>,
+    },
+    /// Members of a group of the new protocol have these partitions, by the log.
+    Owners {
+        /// The group.
+        group: Str,
+        /// Whether these are all of its members.
+        all: bool,
+        /// The members, in the order of the log; None: it is gone.
+        members: Vec<(Str, Option<Owner>)>,
     },
     /// A commit of offsets was accepted, and is in the log.
     Committed {
         /// The group.
         group: Str,
-        /// The generation that the client named, -1 from one that is no member.
+        /// The generation or the member's epoch that the client named, -1 from one that is no member.
         generation: i32,
         /// The member.
         member: Str,
     },
+}
+
+/// What a member of the new protocol has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its epoch.
+    pub epoch: i32,
+    /// The partitions that it may read, and those that it has to give up.
+    pub partitions: Vec<(TopicId, PartitionIndex)>,
 }
 
 /// An answer.

@@ -58,6 +58,10 @@ impl Coordinator {
             {
                 group.tell(&mut self.desk, value.as_ref());
             }
+            if let Some(consumers) = &group.consumers {
+                let members = consumers.owners();
+                self.desk.note(Note::Owners { group: group.id.clone(), all: true, members });
+            }
             group.begin_sessions(&mut self.desk, now);
             group.begin_consumer_sessions(&mut self.desk, now);
         }
@@ -117,6 +121,7 @@ impl Coordinator {
             _ => Vec::new(),
         };
         let known = group_of(&mut self.groups, &group);
+        known.tell_owners(&mut self.desk, &records);
         for record in records {
             if let Record::Group(_, value) = &record {
                 known.tell(&mut self.desk, value.as_ref());

@@ -4,6 +4,7 @@ use crate::classic::{Classic, State};
 use crate::consumer::Consumers;
 use crate::desk::{Desk, Then};
 use crate::offsets::Offsets;
+use crate::records::{CurrentMemberValue, MemberMetadata};
 use crate::{GroupMetadataValue, Note, Now, Record};
 use highwater_types::{Timestamp, mutant};
 use highwater_wire::Str;
@@ -85,10 +86,28 @@ impl Group {
     /// What a record that is committed now says of the members, for those who watch.
     pub(crate) fn tell(&self, desk: &mut Desk, value: Option<&GroupMetadataValue>) {
         let members = value.map_or_else(Vec::new, |value| {
-            value.members.iter().map(|member| (member.member_id.clone(), member.assignment.clone())).collect()
+            let of_member = |member: &MemberMetadata| {
+                (member.member_id.clone(), member.subscription.clone(), member.assignment.clone())
+            };
+            value.members.iter().map(of_member).collect()
         });
         let generation = value.map_or(-1, |value| value.generation);
-        desk.note(Note::Generation { group: self.id.clone(), generation, members });
+        let protocol = value.and_then(|value| value.protocol.clone()).unwrap_or_default();
+        desk.note(Note::Generation { group: self.id.clone(), generation, protocol, members });
+    }
+
+    /// What members of the new protocol have now, by records that are committed.
+    pub(crate) fn tell_owners(&self, desk: &mut Desk, records: &[Record]) {
+        let owner = |record: &Record| match record {
+            Record::CurrentMember(_, member, value) => {
+                Some((member.clone(), value.as_ref().map(CurrentMemberValue::owner)))
+            }
+            _ => None,
+        };
+        let members: Vec<_> = records.iter().filter_map(owner).collect();
+        if !members.is_empty() {
+            desk.note(Note::Owners { group: self.id.clone(), all: false, members });
+        }
     }
 
     /// The records by which nothing is left of a group of the new protocol that has no members, which it is no more.

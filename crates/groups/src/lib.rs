@@ -27,7 +27,7 @@ mod testing;
 mod timers;
 mod topics;
 
-pub use action::{Action, Answer, Client, Note, Now, Token, WriteId};
+pub use action::{Action, Answer, Client, Note, Now, Owner, Token, WriteId};
 pub use consumer::ConsumerSettings;
 pub use coordinator::Coordinator;
 pub use offsets::{Commit, CommittedOffset, NewOffset};

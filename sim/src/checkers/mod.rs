@@ -365,7 +365,10 @@ pub fn all_names() -> &'static [(&'static str, &'static str)] {
             "S11",
             "in-sync and eligible sets are replicas, disjoint, and without those who have to catch up first",
         ),
-        ("S12", "a partition has one owner in a generation of a group, whose members alone commit"),
+        (
+            "S12",
+            "a partition of a group has one owner, and its members alone commit, each in its generation or epoch",
+        ),
         ("S14", "an acknowledgement by all in-sync replicas is below the high watermark and on their disks"),
         (
             "H1",

@@ -1,27 +1,57 @@
-//! S12: in one generation of a group a partition has one owner, and what is committed was committed by a member of the
-//! generation.
+//! S12: a partition of a group has one owner, and what is committed was committed by one of its members.
 //!
-//! Source: KIP-447 (fencing of commits), KAFKA-8500 (a static member and its successor side by side).
+//! In the classic protocol that is asked in each generation; with `cooperative-sticky` a partition is also given to
+//! none while another member says that it has it. In the consumer protocol it is asked at every record of what a
+//! member has, or has to give up; what is committed is of the epoch that the member is in.
+//!
+//! Source: KIP-447 (fencing of commits), KAFKA-8500 (a static member and its successor side by side), KIP-429, KIP-848.
 
 use super::rules::check;
 use super::{Checker, Seen};
-use crate::executor::Violation;
-use highwater_env::Event;
-use highwater_types::PartitionIndex;
+use crate::executor::{NodeId, Violation};
+use highwater_env::{Event, GroupOwner};
+use highwater_types::{PartitionIndex, TopicId};
 use highwater_wire::{Decoder, Message, Str};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The protocol whose members keep their partitions while they join.
+const COOPERATIVE: &str = "cooperative-sticky";
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Owners {
     groups: BTreeMap<String, Generation>,
+    consumers: BTreeMap<String, Consumers>,
 }
 
-/// What is known of a group.
+/// What is known of a group of the classic protocol.
 #[derive(Debug)]
 struct Generation {
     number: i32,
     members: Vec<String>,
+}
+
+/// What is known of a group of the consumer protocol.
+#[derive(Debug)]
+struct Consumers {
+    coordinator: NodeId,
+    /// Those that were it before, and may not know yet.
+    former: BTreeSet<NodeId>,
+    epochs: BTreeMap<String, i32>,
+    owners: BTreeMap<(TopicId, PartitionIndex), String>,
+}
+
+/// What a consumer says of itself, as far as it is needed here.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[message(versions = "0-2", flexible = "none")]
+struct Subscription {
+    topics: Vec<Str>,
+    #[field(nullable = "0+")]
+    user_data: Option<bytes::Bytes>,
+    #[field(versions = "1+")]
+    owned: Vec<Part>,
+    #[field(versions = "2+", default = -1)]
+    generation: i32,
 }
 
 /// What consumers are assigned, as far as it is needed here.
@@ -38,42 +68,122 @@ struct Part {
     partitions: Vec<PartitionIndex>,
 }
 
+type Key = (Str, PartitionIndex);
+type Members = [(String, Vec<u8>, Vec<u8>)];
+
 impl Owners {
     /// An event of a node.
     ///
     /// # Errors
     /// The violation.
-    pub fn hear_of(&mut self, event: &Event) -> Result<(), Violation> {
+    pub fn hear_of(&mut self, node: NodeId, event: &Event) -> Result<(), Violation> {
         match event {
-            Event::GroupGeneration { group, generation, members } => {
+            Event::GroupGeneration { group, generation, protocol, members } => {
                 one_owner(group, *generation, members)?;
-                let members = members.iter().map(|(member, _)| member.clone()).collect();
+                let is_new = self.groups.get(group).is_none_or(|known| known.number != *generation);
+                if protocol == COOPERATIVE && is_new {
+                    nothing_is_taken(group, *generation, members)?;
+                }
+                if *generation < 0 {
+                    self.groups.remove(group);
+                    return Ok(());
+                }
+                self.consumers.remove(group);
+                let members = members.iter().map(|(member, ..)| member.clone()).collect();
                 self.groups.insert(group.clone(), Generation { number: *generation, members });
                 Ok(())
             }
+            Event::GroupOwners { group, all, members } => {
+                self.groups.remove(group);
+                let known = self.consumers.entry(group.clone()).or_insert_with(|| Consumers::new(node));
+                known.hear(group, node, *all, members)
+            }
             Event::OffsetsCommitted { group, generation, member } if *generation >= 0 => {
-                let Some(known) = self.groups.get(group) else { return Ok(()) };
-                check(known.number == *generation, "S12", || {
-                    format!(
-                        "a commit of generation {generation} of group {group} was accepted in {}",
-                        known.number
-                    )
-                })?;
-                check(known.members.contains(member), "S12", || {
-                    format!(
-                        "a commit of {member} was accepted, who is none of the members of {group} in {generation}"
-                    )
-                })
+                match (self.consumers.get(group), self.groups.get(group)) {
+                    (Some(known), _) => known.committed(group, node, *generation, member),
+                    (None, Some(known)) => known.committed(group, *generation, member),
+                    (None, None) => Ok(()),
+                }
             }
             _ => Ok(()),
         }
     }
 }
 
-fn one_owner(group: &str, generation: i32, members: &[(String, Vec<u8>)]) -> Result<(), Violation> {
-    let mut owners: BTreeMap<(Str, PartitionIndex), &str> = BTreeMap::new();
-    for (member, assignment) in members {
-        for key in partitions(assignment) {
+impl Generation {
+    fn committed(&self, group: &str, generation: i32, member: &String) -> Result<(), Violation> {
+        check(self.number == generation, "S12", || {
+            format!("a commit of generation {generation} of group {group} was accepted in {}", self.number)
+        })?;
+        check(self.members.contains(member), "S12", || {
+            format!(
+                "a commit of {member} was accepted, who is none of the members of {group} in {generation}"
+            )
+        })
+    }
+}
+
+impl Consumers {
+    fn new(coordinator: NodeId) -> Self {
+        Self { coordinator, former: BTreeSet::new(), epochs: BTreeMap::new(), owners: BTreeMap::new() }
+    }
+
+    fn hear(
+        &mut self,
+        group: &str,
+        node: NodeId,
+        all: bool,
+        members: &[(String, Option<GroupOwner>)],
+    ) -> Result<(), Violation> {
+        if node != self.coordinator && (all || !self.former.contains(&node)) {
+            self.former.insert(self.coordinator);
+            self.former.remove(&node);
+            self.coordinator = node;
+        }
+        if node != self.coordinator {
+            return Ok(());
+        }
+        if all {
+            self.epochs.clear();
+            self.owners.clear();
+        }
+        for (member, owner) in members {
+            self.owners.retain(|_, known| known != member);
+            let Some((epoch, partitions)) = owner else {
+                self.epochs.remove(member);
+                continue;
+            };
+            self.epochs.insert(member.clone(), *epoch);
+            for key in partitions {
+                if let Some(other) = self.owners.insert(*key, member.clone()) {
+                    let (topic, partition) = key;
+                    let text = format!(
+                        "{member} of group {group} is given {topic}-{partition} in epoch {epoch}, which {other} has"
+                    );
+                    return Err(Violation::new("S12", text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&self, group: &str, node: NodeId, epoch: i32, member: &str) -> Result<(), Violation> {
+        if node != self.coordinator {
+            return Ok(());
+        }
+        let known = self.epochs.get(member);
+        check(known == Some(&epoch), "S12", || {
+            let known =
+                known.map_or_else(|| "who is none of its members".to_owned(), |at| format!("who is in {at}"));
+            format!("a commit of epoch {epoch} of {member} was accepted in group {group}, {known}")
+        })
+    }
+}
+
+fn one_owner(group: &str, generation: i32, members: &Members) -> Result<(), Violation> {
+    let mut owners: BTreeMap<Key, &str> = BTreeMap::new();
+    for (member, _, assignment) in members {
+        for key in assigned(assignment) {
             if let Some(other) = owners.insert(key.clone(), member) {
                 let text = format!(
                     "{other} and {member} both have {}-{} in generation {generation} of group {group}",
@@ -86,44 +196,114 @@ fn one_owner(group: &str, generation: i32, members: &[(String, Vec<u8>)]) -> Res
     Ok(())
 }
 
+/// No member is given what another one has, as of the same generation or a later one than its own.
+fn nothing_is_taken(group: &str, generation: i32, members: &Members) -> Result<(), Violation> {
+    let mut claims: BTreeMap<Key, Vec<(&str, i32)>> = BTreeMap::new();
+    for (member, said, _) in members {
+        let Some(said) = decoded::<Subscription>(said) else { continue };
+        for key in each(said.owned) {
+            claims.entry(key).or_default().push((member, said.generation));
+        }
+    }
+    for (member, _, assignment) in members {
+        for key in assigned(assignment) {
+            let Some(claims) = claims.get(&key) else { continue };
+            let own = claims.iter().find(|(owner, _)| owner == member).map(|(_, of)| *of);
+            let other = claims.iter().find(|(owner, of)| owner != member && Some(*of) >= own);
+            check(other.is_none(), "S12", || {
+                let other = other.map_or("nobody", |(owner, _)| *owner);
+                format!(
+                    "{member} is given {}-{} in generation {generation} of group {group}, which {other} has not given up",
+                    key.0, key.1
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// The partitions of an assignment; none if it is not one of consumers.
-fn partitions(assignment: &[u8]) -> Vec<(Str, PartitionIndex)> {
-    let Some((_version, body)) = assignment.split_first_chunk::<2>() else { return Vec::new() };
-    let Ok(assignment) = Assignment::decode(&mut Decoder::new(body.to_vec().into()), 0) else {
-        return Vec::new();
-    };
-    let of_topic =
-        |part: Part| part.partitions.into_iter().map(move |partition| (part.topic.clone(), partition));
-    assignment.topics.into_iter().flat_map(of_topic).collect()
+fn assigned(assignment: &[u8]) -> Vec<Key> {
+    decoded::<Assignment>(assignment).map_or_else(Vec::new, |assignment| each(assignment.topics).collect())
+}
+
+/// What stands behind its version, read as far as it is known here.
+fn decoded<M: Message>(bytes: &[u8]) -> Option<M> {
+    let (version, body) = bytes.split_first_chunk::<2>()?;
+    let version = i16::from_be_bytes(*version).clamp(0, *M::VERSIONS.end());
+    M::decode(&mut Decoder::new(body.to_vec().into()), version).ok()
+}
+
+fn each(topics: Vec<Part>) -> impl Iterator<Item = Key> {
+    topics.into_iter().flat_map(|Part { topic, partitions }| {
+        partitions.into_iter().map(move |partition| (topic.clone(), partition))
+    })
 }
 
 impl Checker for Owners {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        self.hear_of(seen.event).map_err(|violation| seen.place(violation))
+        self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use highwater_types::Uuid;
 
     const BOTH: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\0\0\0\0\x01\xff\xff\xff\xff";
     const FIRST: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
     const SECOND: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff";
+    /// Who wants nothing and has the first partition, as of generation 1 and 2.
+    const HAS: &[u8] = b"\0\x02\0\0\0\0\xff\xff\xff\xff\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\0\0\0\x01";
+    const HAS_LATER: &[u8] = b"\0\x02\0\0\0\0\xff\xff\xff\xff\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\0\0\0\x02";
 
     fn generation(generation: i32, members: &[(&str, &[u8])]) -> Event {
-        let members = members.iter().map(|(member, share)| ((*member).to_owned(), share.to_vec())).collect();
-        Event::GroupGeneration { group: "g".to_owned(), generation, members }
+        let members = members
+            .iter()
+            .map(|(member, share)| ((*member).to_owned(), Vec::new(), share.to_vec()))
+            .collect();
+        Event::GroupGeneration { group: "g".to_owned(), generation, protocol: "range".to_owned(), members }
+    }
+
+    fn cooperative(generation: i32, members: &[(&str, &[u8], &[u8])]) -> Event {
+        let of_member = |(member, said, share): &(&str, &[u8], &[u8])| {
+            ((*member).to_owned(), said.to_vec(), share.to_vec())
+        };
+        let (group, protocol) = ("g".to_owned(), COOPERATIVE.to_owned());
+        Event::GroupGeneration {
+            group,
+            generation,
+            protocol,
+            members: members.iter().map(of_member).collect(),
+        }
+    }
+
+    /// A member's epoch, and what it has.
+    type Has<'a> = (i32, &'a [i32]);
+
+    fn owners(all: bool, members: &[(&str, Option<Has<'_>>)]) -> Event {
+        let owner = |(epoch, partitions): Has<'_>| {
+            let topic = TopicId(Uuid([1; 16]));
+            (epoch, partitions.iter().map(|partition| (topic, PartitionIndex(*partition))).collect())
+        };
+        let members = members.iter().map(|(member, has)| ((*member).to_owned(), has.map(owner))).collect();
+        Event::GroupOwners { group: "g".to_owned(), all, members }
     }
 
     fn commit(generation: i32, member: &str) -> Event {
         Event::OffsetsCommitted { group: "g".to_owned(), generation, member: member.to_owned() }
     }
 
-    fn check(events: &[Event], expected: bool) {
+    fn check_at(events: &[(usize, Event)], expected: bool) {
         let mut checker = Owners::default();
-        let heard = events.iter().try_for_each(|event| checker.hear_of(event));
+        let heard = events.iter().try_for_each(|(node, event)| checker.hear_of(NodeId(*node), event));
         assert_eq!(heard.is_ok(), expected, "{events:?}: {heard:?}");
+    }
+
+    fn check(events: &[Event], expected: bool) {
+        let events: Vec<_> = events.iter().map(|event| (0, event.clone())).collect();
+        check_at(&events, expected);
     }
 
     #[test]
@@ -144,5 +324,43 @@ mod tests {
         );
         check(&[first.clone(), generation(2, &[("b", BOTH)]), commit(1, "b")], false);
         check(&[first, commit(1, "c")], false);
+    }
+
+    #[test]
+    fn with_cooperative_sticky_nothing_is_given_that_another_has() {
+        check(&[cooperative(2, &[("a", HAS, b""), ("b", b"", SECOND)])], true);
+        check(&[cooperative(2, &[("a", HAS, FIRST), ("b", b"", SECOND)])], true);
+        check(&[cooperative(2, &[("a", HAS, b""), ("b", b"", FIRST)])], false);
+        check(&[cooperative(3, &[("a", HAS, b""), ("b", HAS_LATER, FIRST)])], true);
+        check(&[cooperative(3, &[("a", HAS, FIRST), ("b", HAS_LATER, b"")])], false);
+        check(&[cooperative(3, &[("a", HAS, FIRST), ("b", HAS, b"")])], false);
+    }
+
+    #[test]
+    fn in_the_consumer_protocol_a_partition_has_one_owner_at_a_time() {
+        let first = owners(false, &[("a", Some((1, &[0, 1])))]);
+        let shared = owners(false, &[("a", Some((2, &[0]))), ("b", Some((2, &[1])))]);
+        check(
+            &[first.clone(), shared.clone(), owners(false, &[("b", None), ("a", Some((3, &[0, 1])))])],
+            true,
+        );
+        check(&[first.clone(), owners(false, &[("b", Some((2, &[1])))])], false);
+        // What another coordinator reads in its log counts, and what those before it say late does not.
+        let late = owners(false, &[("a", Some((2, &[0, 1])))]);
+        check_at(
+            &[(0, first), (1, owners(true, &[("a", Some((2, &[0])))])), (0, late.clone()), (1, shared)],
+            true,
+        );
+        check_at(&[(0, owners(true, &[("b", Some((1, &[1])))])), (0, late)], false);
+    }
+
+    #[test]
+    fn in_the_consumer_protocol_members_commit_in_their_epoch() {
+        let first = owners(false, &[("a", Some((1, &[0])))]);
+        let second = owners(false, &[("a", Some((2, &[0])))]);
+        check(&[first.clone(), commit(1, "a"), second.clone(), commit(2, "a"), commit(-1, "")], true);
+        check(&[first.clone(), second, commit(1, "a")], false);
+        check(&[first.clone(), commit(1, "b")], false);
+        check(&[first, owners(false, &[("a", None)]), commit(1, "a")], false);
     }
 }

@@ -247,12 +247,21 @@ impl<E: Env> Shard<E> {
 /// What came to be, for the environment.
 fn event(note: Note) -> Event {
     match note {
-        Note::Generation { group, generation, members } => Event::GroupGeneration {
+        Note::Generation { group, generation, protocol, members } => Event::GroupGeneration {
             group: group.to_string(),
             generation,
+            protocol: protocol.to_string(),
             members: members
                 .into_iter()
-                .map(|(id, assignment)| (id.to_string(), assignment.to_vec()))
+                .map(|(id, said, assignment)| (id.to_string(), said.to_vec(), assignment.to_vec()))
+                .collect(),
+        },
+        Note::Owners { group, all, members } => Event::GroupOwners {
+            group: group.to_string(),
+            all,
+            members: members
+                .into_iter()
+                .map(|(id, owner)| (id.to_string(), owner.map(|owner| (owner.epoch, owner.partitions))))
                 .collect(),
         },
         Note::Committed { group, generation, member } => {

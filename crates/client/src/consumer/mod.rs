@@ -141,8 +141,22 @@ impl<E: Env> Consumer<E> {
         self.arrived.clear();
         self.partitions.clear();
         for (topic, partition, start) in partitions {
-            self.generation += 1;
-            self.partitions.insert((topic, partition), Assigned::new(self.generation, start.into()));
+            self.add(topic, partition, start);
+        }
+    }
+
+    /// Reads one more partition from now on.
+    pub fn add(&mut self, topic: Str, partition: PartitionIndex, start: StartAt) {
+        self.remove(&topic, partition);
+        self.generation += 1;
+        self.partitions.insert((topic, partition), Assigned::new(self.generation, start.into()));
+    }
+
+    /// Reads a partition no more, whatever of it has arrived.
+    pub fn remove(&mut self, topic: &str, partition: PartitionIndex) {
+        let key = (Str::from(topic), partition);
+        if self.partitions.remove(&key).is_some() {
+            self.arrived.retain(|arrived| *arrived != key);
         }
     }
 

@@ -1,8 +1,8 @@
 //! The fold of a group's records.
 
 use super::{Consumers, Member, MemberState, Partitions, each, gathered};
-use crate::Record;
 use crate::records::{ConsumerMemberValue, CurrentMemberValue};
+use crate::{Owner, Record};
 use highwater_wire::Str;
 
 impl MemberState {
@@ -92,6 +92,15 @@ impl Consumers {
         for key in each(&has).chain(each(&gives)) {
             self.owners.insert(key, id.clone());
         }
+    }
+
+    /// What each member has.
+    pub(crate) fn owners(&self) -> Vec<(Str, Option<Owner>)> {
+        let of_member = |member: &Member| {
+            let partitions = each(&member.assigned).chain(each(&member.revoking)).collect();
+            (member.id.clone(), Some(Owner { epoch: member.epoch, partitions }))
+        };
+        self.members.values().map(of_member).collect()
     }
 
     fn release(&mut self, id: &Str, partitions: &Partitions) {

@@ -3,6 +3,7 @@
 use super::heartbeat::Draft;
 use super::{MemberState, Partitions, chosen, each, holds, listed, without};
 use crate::records::CurrentMemberValue;
+use highwater_types::mutant;
 use highwater_wire::Str;
 
 impl Draft<'_> {
@@ -23,7 +24,8 @@ impl Draft<'_> {
         let gives = without(&member.assigned, &keeps);
         let wants = without(&target, &keeps);
         let free = chosen(&wants, |topic, partition| {
-            self.consumers.owners.get(&(topic, partition)).is_none_or(|owner| owner == id)
+            mutant!("group-assign-unrevoked")
+                || self.consumers.owners.get(&(topic, partition)).is_none_or(|owner| owner == id)
         });
         let waits = free != wants;
         let (epoch, target_epoch) = (member.epoch, self.consumers.target_epoch);

@@ -1,5 +1,6 @@
 //! A group of the new protocol (KIP-848), its members, and what they have and are to have.
 
+use crate::Owner;
 use bytes::Bytes;
 use highwater_types::{PartitionIndex, TopicId};
 use highwater_wire::{Message, Str};
@@ -108,6 +109,18 @@ pub struct CurrentMemberValue {
     pub assigned_partitions: Vec<OwnedPartitions>,
     /// Those that it has to give up.
     pub partitions_pending_revocation: Vec<OwnedPartitions>,
+}
+
+impl CurrentMemberValue {
+    /// What the member has by that.
+    pub(crate) fn owner(&self) -> Owner {
+        let topics = self.assigned_partitions.iter().chain(&self.partitions_pending_revocation);
+        let each = |topic: &OwnedPartitions| {
+            let id = topic.topic_id;
+            topic.partitions.clone().into_iter().map(move |partition| (id, partition))
+        };
+        Owner { epoch: self.member_epoch, partitions: topics.flat_map(each).collect() }
+    }
 }
 
 /// Partitions of one topic.

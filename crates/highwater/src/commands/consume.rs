@@ -4,10 +4,10 @@ use crate::cli::Connection;
 use crate::output::{Output, Style};
 use crate::record_format::RecordFormat;
 use crate::session;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use highwater_client::{
-    Client, ConsumedRecord, Consumer, ConsumerConfig, GroupConfig, GroupConsumer, OffsetReset, Positions,
-    Rebalance, StartAt,
+    ClassicAssignor, Client, ConsumedRecord, Consumer, ConsumerConfig, GroupConfig, GroupConsumer,
+    GroupProtocol, OffsetReset, Positions, Rebalance, StartAt,
 };
 use highwater_env_tokio::TokioEnv;
 use highwater_types::{Offset, PartitionIndex, Timestamp};
@@ -28,6 +28,7 @@ Examples:
   highwater consume orders --from-beginning --count 10
   highwater consume orders --partition 2 --offset 1000 --exit-at-end
   highwater consume orders --group billing                 as a member of a group, which goes on where it was
+  highwater consume orders --group billing --group-protocol consumer --assignor uniform
   highwater consume orders --from-time 1767225600000 --format '%p@%o %k: %s\\n'
 
 Formats: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp (ms), %h headers,
@@ -51,6 +52,13 @@ pub struct ConsumeArgs {
     /// group has not read before starts at the end, or --from-beginning.
     #[arg(long, short, conflicts_with_all = ["offset", "from_time", "partition", "exit_at_end"])]
     group: Option<String>,
+    /// How the members of the group come to share it: all of a group the same way.
+    #[arg(long, requires = "group", default_value = "classic")]
+    group_protocol: Protocol,
+    /// How partitions are shared out: range (the default) or cooperative-sticky with the classic protocol, uniform or
+    /// range with the consumer protocol, where the cluster chooses if it is not given.
+    #[arg(long, requires = "group")]
+    assignor: Option<String>,
     /// Stop after this many records.
     #[arg(long, short)]
     count: Option<u64>,
@@ -63,6 +71,15 @@ pub struct ConsumeArgs {
     /// How the cluster is reached.
     #[command(flatten)]
     connection: Connection,
+}
+
+/// How the members of a group come to share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// One of the members shares the partitions out.
+    Classic,
+    /// The cluster shares them out.
+    Consumer,
 }
 
 /// Does what was asked.
@@ -85,8 +102,12 @@ async fn share(
     let mut stop = session::Stop::new()?;
     session::topic(&client, &args.topic).await?;
     // What is printed is committed right behind it.
-    let config =
-        GroupConfig { auto_commit: None, from_beginning: args.from_beginning, ..GroupConfig::new(group) };
+    let config = GroupConfig {
+        protocol: protocol(args.group_protocol, args.assignor.as_deref())?,
+        auto_commit: None,
+        from_beginning: args.from_beginning,
+        ..GroupConfig::new(group)
+    };
     let mut member = GroupConsumer::new(client, [&args.topic], config)?;
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
@@ -119,9 +140,27 @@ async fn share(
     Ok(ExitCode::SUCCESS)
 }
 
+fn protocol(protocol: Protocol, assignor: Option<&str>) -> anyhow::Result<GroupProtocol> {
+    Ok(match (protocol, assignor) {
+        (Protocol::Classic, None | Some("range")) => {
+            GroupProtocol::Classic { assignor: ClassicAssignor::Range }
+        }
+        (Protocol::Classic, Some("cooperative-sticky")) => {
+            GroupProtocol::Classic { assignor: ClassicAssignor::CooperativeSticky }
+        }
+        (Protocol::Classic, Some(other)) => {
+            anyhow::bail!("the classic protocol has the assignors range and cooperative-sticky, not {other}")
+        }
+        (Protocol::Consumer, Some("cooperative-sticky")) => anyhow::bail!(
+            "cooperative-sticky is an assignor of the classic protocol; the consumer protocol has uniform and range"
+        ),
+        (Protocol::Consumer, assignor) => GroupProtocol::Consumer { assignor: assignor.map(str::to_owned) },
+    })
+}
+
 fn told(rebalance: &Rebalance) -> String {
     let (what, partitions) = match rebalance {
-        Rebalance::Assigned(partitions) => ("has", partitions),
+        Rebalance::Assigned(partitions) => ("is given", partitions),
         Rebalance::Revoked(partitions) => ("gives up", partitions),
         Rebalance::Lost(partitions) => ("has lost", partitions),
     };
@@ -237,4 +276,32 @@ fn json_of(record: &ConsumedRecord) -> serde_json::Value {
         "value": text(&record.value),
         "headers": headers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignors_go_with_their_protocol() {
+        let range = GroupProtocol::Classic { assignor: ClassicAssignor::Range };
+        let given = |asked, assignor| protocol(asked, assignor).map_err(|error| error.to_string());
+        assert_eq!(given(Protocol::Classic, None), Ok(range.clone()));
+        assert_eq!(given(Protocol::Classic, Some("range")), Ok(range));
+        let cooperative = GroupProtocol::Classic { assignor: ClassicAssignor::CooperativeSticky };
+        assert_eq!(given(Protocol::Classic, Some("cooperative-sticky")), Ok(cooperative));
+        let uniform = GroupProtocol::Consumer { assignor: Some("uniform".to_owned()) };
+        assert_eq!(given(Protocol::Consumer, Some("uniform")), Ok(uniform));
+        assert_eq!(given(Protocol::Consumer, None), Ok(GroupProtocol::Consumer { assignor: None }));
+        for (asked, assignor, expected) in [
+            (
+                Protocol::Classic,
+                "uniform",
+                "the classic protocol has the assignors range and cooperative-sticky",
+            ),
+            (Protocol::Consumer, "cooperative-sticky", "is an assignor of the classic protocol"),
+        ] {
+            assert!(given(asked, Some(assignor)).is_err_and(|error| error.contains(expected)));
+        }
+    }
 }

@@ -1,12 +1,12 @@
-//! Members of a consumer group that come and go, crash, fall asleep and come back as if nothing had been; some under a
-//! name that they keep, and now and then two of them under the same.
+//! Members of consumer groups, one group for each way of sharing partitions out. They come and go, crash, fall asleep
+//! and come back as if nothing had been; some under a name that they keep, and now and then two of them under the same.
 
 use crate::executor::SimEnv;
 use crate::history::{FinalState, Op, Outcome, value_of};
 use crate::world::clients::{Machine, Recorder, drawn_pause};
 use highwater_client::{
-    Admin, Client, ClientError, ConsumedRecord, ConsumerConfig, GroupConfig, GroupConsumer, OffsetReset,
-    Positions, Rebalance,
+    Admin, ClassicAssignor, Client, ClientError, ConsumedRecord, ConsumerConfig, GroupConfig, GroupConsumer,
+    GroupProtocol, OffsetReset, Positions, Rebalance,
 };
 use highwater_env::{Env, Rng, sleep, timeout};
 use highwater_types::{BrokerId, Offset, PartitionIndex};
@@ -16,8 +16,8 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The group.
-const GROUP: &str = "readers";
+/// The groups.
+const GROUPS: [&str; 3] = ["readers", "readers-cooperative", "readers-consumer"];
 /// How long a member lives, on average.
 const LIFE: Duration = Duration::from_secs(12);
 /// How long a member sleeps that falls asleep, at most.
@@ -33,11 +33,12 @@ const PAUSE: Duration = Duration::from_millis(300);
 const NAMES_TOPICS: i16 = 9;
 /// How often it is asked what is committed.
 const WATCH: Duration = Duration::from_millis(1500);
-/// How long the group may take to read all there is when faults are over.
+/// How long a group may take to read all there is when faults are over.
 const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A member and what it has read that it did not commit.
 struct Reading {
+    group: Str,
     consumer: GroupConsumer<SimEnv>,
     recorder: Recorder,
     uncommitted: Positions,
@@ -49,9 +50,11 @@ struct Reading {
 pub(super) async fn run(machine: Machine, index: usize) {
     let mut rng = machine.rng();
     while let Some(client) = machine.connect().await {
+        let group = GROUPS[rng.random_range(0..GROUPS.len())];
         // Two machines share each name.
         let instance = rng.random_bool(0.3).then(|| format!("member-{}", index / 2));
-        let Some(mut reading) = Reading::new(&machine, client, instance) else { return };
+        let protocol = protocol(group, &mut rng);
+        let Some(mut reading) = Reading::new(&machine, client, group, protocol, instance) else { return };
         let ends = machine.env.true_now().after(drawn_pause(&mut rng, LIFE));
         let eager = rng.random_bool(0.5);
         while !machine.is_over() && machine.env.true_now() < ends {
@@ -80,6 +83,19 @@ pub(super) async fn run(machine: Machine, index: usize) {
     }
 }
 
+/// How the members of a group share its partitions out.
+fn protocol(group: &str, rng: &mut Rng) -> GroupProtocol {
+    match group {
+        "readers" => GroupProtocol::Classic { assignor: ClassicAssignor::Range },
+        "readers-cooperative" => GroupProtocol::Classic { assignor: ClassicAssignor::CooperativeSticky },
+        _ => {
+            let assignors = [None, Some("uniform"), Some("range")];
+            let assignor = assignors[rng.random_range(0..assignors.len())].map(str::to_owned);
+            GroupProtocol::Consumer { assignor }
+        }
+    }
+}
+
 /// A member sleeps, and goes on as if nothing had been.
 async fn sleep_on(machine: &Machine, rng: &mut Rng, reading: &mut Reading) {
     machine.pause(Duration::from_millis(rng.random_range(0..LONGEST_SLEEP.as_millis() as u64))).await;
@@ -87,8 +103,15 @@ async fn sleep_on(machine: &Machine, rng: &mut Rng, reading: &mut Reading) {
 }
 
 impl Reading {
-    fn new(machine: &Machine, client: Client<SimEnv>, instance: Option<String>) -> Option<Self> {
+    fn new(
+        machine: &Machine,
+        client: Client<SimEnv>,
+        group: &str,
+        protocol: GroupProtocol,
+        instance: Option<String>,
+    ) -> Option<Self> {
         let config = GroupConfig {
+            protocol,
             instance,
             session_timeout: SESSION,
             heartbeat_interval: HEARTBEAT,
@@ -96,11 +119,12 @@ impl Reading {
             auto_commit: None,
             from_beginning: true,
             consumer: ConsumerConfig { offset_reset: OffsetReset::Earliest, ..ConsumerConfig::default() },
-            ..GroupConfig::new(GROUP)
+            ..GroupConfig::new(group)
         };
         let topics = machine.shared.topics.iter().map(|topic| topic.name.as_str());
         match GroupConsumer::new(client, topics, config) {
             Ok(consumer) => Some(Self {
+                group: Str::from(group),
                 consumer,
                 recorder: machine.recorder(),
                 uncommitted: Positions::new(),
@@ -116,33 +140,41 @@ impl Reading {
 
     async fn poll(&mut self, machine: &Machine) -> Result<(), ClientError> {
         machine.count_operation();
-        let records = self.consumer.poll(POLL).await?;
+        let polled = self.consumer.poll(POLL).await;
         for rebalance in self.consumer.take_rebalances() {
             match rebalance {
                 Rebalance::Assigned(partitions) => self.assigned(partitions),
-                Rebalance::Revoked(_) | Rebalance::Lost(_) => self.uncommitted.clear(),
+                Rebalance::Revoked(partitions) => {
+                    self.commit().await;
+                    self.end(&partitions);
+                }
+                Rebalance::Lost(partitions) => self.end(&partitions),
             }
         }
-        for record in records {
+        for record in polled? {
             self.read(record);
         }
         Ok(())
     }
 
     fn assigned(&mut self, partitions: Vec<(Str, PartitionIndex)>) {
-        self.sessions.clear();
         for key in &partitions {
             self.last_session += 1;
             self.sessions.insert(key.clone(), self.last_session);
         }
         let (member, generation) = self.member();
-        self.recorder.saw(Op::Assigned { group: Str::from_static(GROUP), member, generation, partitions });
+        self.recorder.saw(Op::Assigned { group: self.group.clone(), member, generation, partitions });
+    }
+
+    fn end(&mut self, partitions: &[(Str, PartitionIndex)]) {
+        for key in partitions {
+            self.sessions.remove(key);
+            self.uncommitted.remove(key);
+        }
     }
 
     fn member(&self) -> (Str, i32) {
-        self.consumer
-            .member()
-            .map_or_else(|| (Str::new(), -1), |(id, generation)| (Str::from(id), generation))
+        self.consumer.member().unwrap_or_else(|| (Str::new(), -1))
     }
 
     fn read(&mut self, record: ConsumedRecord) {
@@ -167,16 +199,20 @@ impl Reading {
         }
         let (member, generation) = self.member();
         let id = self.recorder.begin(Op::Commit {
-            group: Str::from_static(GROUP),
+            group: self.group.clone(),
             member,
             generation,
             offsets: listed(&offsets),
             answer: Outcome::Open,
         });
-        let outcome = match self.consumer.commit_offsets(offsets).await {
+        let outcome = match self.consumer.commit_offsets(offsets.clone()).await {
             Ok(()) => Outcome::Ok(()),
-            // It is repeated by itself, and an earlier attempt may have been carried out.
-            Err(error) => Outcome::Unknown(error.to_string()),
+            Err(error) => {
+                // What stays through a rebalance is committed after it.
+                self.uncommitted = offsets;
+                // It is repeated by itself, and an earlier attempt may have been carried out.
+                Outcome::Unknown(error.to_string())
+            }
         };
         self.recorder.end(id, |op| {
             if let Op::Commit { answer, .. } = op {
@@ -190,7 +226,7 @@ fn listed(positions: &Positions) -> Vec<(Str, PartitionIndex, Offset)> {
     positions.iter().map(|((topic, partition), offset)| (topic.clone(), *partition, *offset)).collect()
 }
 
-/// Asks again and again how far the group has read: its coordinator, or any broker, which must know whether it is one.
+/// Asks again and again how far a group has read: its coordinator, or any broker, which must know whether it is one.
 pub(super) async fn watch(machine: Machine) {
     let mut rng = machine.rng();
     let recorder = machine.recorder();
@@ -199,31 +235,35 @@ pub(super) async fn watch(machine: Machine) {
         if machine.is_over() {
             return;
         }
+        let group = GROUPS[rng.random_range(0..GROUPS.len())];
         let brokers: Vec<BrokerId> = client.metadata().brokers.keys().copied().collect();
         if rng.random_bool(0.5) && !brokers.is_empty() {
             let broker = brokers[rng.random_range(0..brokers.len())];
-            let _ = look(&recorder, offsets_at(&client, broker)).await;
+            let _ = look(&recorder, group, offsets_at(&client, group, broker)).await;
         } else {
             let admin = Admin::new(client);
-            let _ = look(&recorder, admin.group_offsets(GROUP)).await;
+            let _ = look(&recorder, group, admin.group_offsets(group)).await;
         }
     }
 }
 
 /// How far the group has read, by the word of one broker.
-async fn offsets_at(client: &Client<SimEnv>, broker: BrokerId) -> Result<Positions, ClientError> {
-    let group =
-        OffsetFetchRequestGroup { group_id: Str::from_static(GROUP), ..OffsetFetchRequestGroup::default() };
+async fn offsets_at(
+    client: &Client<SimEnv>,
+    group: &str,
+    broker: BrokerId,
+) -> Result<Positions, ClientError> {
+    let asked = OffsetFetchRequestGroup { group_id: Str::from(group), ..OffsetFetchRequestGroup::default() };
     let request =
-        OffsetFetchRequest { groups: vec![group], require_stable: true, ..OffsetFetchRequest::default() };
+        OffsetFetchRequest { groups: vec![asked], require_stable: true, ..OffsetFetchRequest::default() };
     let answer = client.call(broker, &request, NAMES_TOPICS).await?;
     let mut positions = Positions::new();
-    for group in answer.groups {
-        let refused = ClientError::Refused { what: GROUP.to_owned(), code: group.error_code, message: None };
-        if group.error_code != ErrorCode::NONE {
-            return Err(refused);
+    for found in answer.groups {
+        if found.error_code != ErrorCode::NONE {
+            let what = group.to_owned();
+            return Err(ClientError::Refused { what, code: found.error_code, message: None });
         }
-        for topic in group.topics {
+        for topic in found.topics {
             let places = topic.partitions.iter().filter(|part| part.committed_offset >= Offset::ZERO);
             let name = &topic.name;
             positions
@@ -235,9 +275,10 @@ async fn offsets_at(client: &Client<SimEnv>, broker: BrokerId) -> Result<Positio
 
 async fn look(
     recorder: &Recorder,
+    group: &str,
     asked: impl Future<Output = Result<Positions, ClientError>>,
 ) -> Result<Positions, ClientError> {
-    let id = recorder.begin(Op::Committed { group: Str::from_static(GROUP), answer: Outcome::Open });
+    let id = recorder.begin(Op::Committed { group: Str::from(group), answer: Outcome::Open });
     let result = asked.await;
     let outcome = match &result {
         Ok(positions) => Outcome::Ok(listed(positions)),
@@ -251,22 +292,35 @@ async fn look(
     result
 }
 
-/// A fresh member reads what is left for the group; an error says what it did not get to.
+/// A fresh member of each group reads what is left for it; an error says what it did not get to.
 pub(crate) async fn drain(machine: &Machine, state: &FinalState) -> Result<(), String> {
     if machine.shared.workload.members == 0 {
         return Ok(());
     }
+    let mut rng = machine.rng();
+    for group in GROUPS {
+        drain_group(machine, state, group, protocol(group, &mut rng)).await?;
+    }
+    Ok(())
+}
+
+async fn drain_group(
+    machine: &Machine,
+    state: &FinalState,
+    group: &str,
+    protocol: GroupProtocol,
+) -> Result<(), String> {
     let client = machine.try_connect().await.map_err(|error| error.to_string())?;
     let admin = Admin::new(client.clone());
-    let mut reading = Reading::new(machine, client, None).ok_or("no member can be made")?;
+    let mut reading = Reading::new(machine, client, group, protocol, None).ok_or("no member can be made")?;
     let drained = timeout(machine.env.clock(), DRAINED_WITHIN, async {
         loop {
             if let Err(error) = reading.poll(machine).await {
-                machine.env.note(&format!("the last member cannot read: {error}"));
+                machine.env.note(&format!("the last member of {group} cannot read: {error}"));
                 sleep(machine.env.clock(), PAUSE).await;
             }
             reading.commit().await;
-            if let Ok(positions) = look(&reading.recorder, admin.group_offsets(GROUP)).await
+            if let Ok(positions) = look(&reading.recorder, group, admin.group_offsets(group)).await
                 && behind(machine, state, &positions).is_none()
             {
                 return;
@@ -277,12 +331,12 @@ pub(crate) async fn drain(machine: &Machine, state: &FinalState) -> Result<(), S
         let _ = reading.consumer.close().await;
         return Ok(());
     }
-    let positions = admin.group_offsets(GROUP).await.map_err(|error| error.to_string())?;
+    let positions = admin.group_offsets(group).await.map_err(|error| error.to_string())?;
     let place = behind(machine, state, &positions).unwrap_or_else(|| "everything, though late".to_owned());
-    Err(format!("the group has not committed {place} {DRAINED_WITHIN:?} after a fresh member joined"))
+    Err(format!("group {group} has not committed {place} {DRAINED_WITHIN:?} after a fresh member joined"))
 }
 
-/// A partition that the group has not read to its end.
+/// A partition that a group has not read to its end.
 fn behind(machine: &Machine, state: &FinalState, positions: &Positions) -> Option<String> {
     let topics = &machine.shared.topics;
     let ours =
