@@ -104,8 +104,10 @@ proptest! {
                     prop_assert!(others.map(|it| Some(it.generation)).max().is_none_or(|other| mine > other));
                 }
             }
-            // Two rounds bring everything to its place, and nothing moves after that.
-            prop_assert!(settled(&mut members, &partitions) <= 2);
+            // A few rounds bring everything to its place, and nothing moves after that. Where all want the same it is
+            // two; else what was withheld may find another place than it was meant for, and move something in turn.
+            let rounds = if same { 2 } else { 4 };
+            prop_assert!(settled(&mut members, &partitions) <= rounds);
             let owned: Partitions = members.iter().flat_map(|member| member.owned.clone()).collect();
             for (topic, count) in &partitions {
                 let wanted = members.iter().any(|member| member.topics.contains(topic));
