@@ -84,7 +84,7 @@ impl Draft<'_> {
         subscription: &Subscription,
         topics: &dyn Topics,
     ) -> Result<(Str, JoinGroupResponse), Refusal> {
-        let id = self.joining(client, request)?;
+        let id = self.joining(client, request, subscription)?;
         let changed = self.set_value(&id, value(client, request, subscription));
         self.bump_epoch(changed, topics);
         self.retarget(topics);
@@ -104,11 +104,20 @@ impl Draft<'_> {
         Ok((id, response))
     }
 
-    /// Who it is that joins. A member that says an id that is not known made it itself, or was given it.
-    fn joining(&mut self, client: &Client<'_>, request: &JoinGroupRequest) -> Result<Str, Refusal> {
+    /// Who it is that joins. A member that says an id that is not known was given it lately, unless it has partitions:
+    /// then it was dropped, and is to give them up before it comes back.
+    fn joining(
+        &mut self,
+        client: &Client<'_>,
+        request: &JoinGroupRequest,
+        subscription: &Subscription,
+    ) -> Result<Str, Refusal> {
         let said = &request.member_id;
         let Some(instance) = &request.group_instance_id else {
             return match said.is_empty() {
+                false if !subscription.owned.is_empty() && !self.consumers.members.contains_key(said) => {
+                    Err((ErrorCode::UNKNOWN_MEMBER_ID, said.clone()))
+                }
                 false => Ok(Str::from(&**said)),
                 true if client.version >= ID_FIRST_FROM => {
                     Err((ErrorCode::MEMBER_ID_REQUIRED, new_id(client.id, client)))

@@ -291,6 +291,24 @@ fn members_have_their_own_sessions_and_their_time_for_each_step() {
 }
 
 #[test]
+fn who_was_dropped_comes_back_without_what_it_had() {
+    let (mut bench, mut a, mut b) = two(false);
+    let mut c = Member::consumer("c", &["t"]);
+    rest(&mut bench, &mut [&mut a, &mut b, &mut c]);
+    for _ in 0..SESSION_MS / 1_000 {
+        a.act(&mut bench);
+        c.act(&mut bench);
+        bench.pass(1_000);
+    }
+    b.next = Next::Join;
+    let metadata = b.metadata();
+    let token = bench.join(&b, "consumer", &metadata);
+    assert_eq!(code(bench.take(token)), ErrorCode::UNKNOWN_MEMBER_ID);
+    rest(&mut bench, &mut [&mut b, &mut a, &mut c]);
+    assert_eq!((bench.state().as_str(), b.numbers().len()), ("Consumer Stable", 1));
+}
+
+#[test]
 fn a_generation_is_a_members_epoch() {
     let (mut bench, mut a, mut b) = two(false);
     let mut c = Member::consumer("c", &["t"]);
