@@ -61,14 +61,7 @@ type Place = (i32, i64);
 impl GroupTrial<'_> {
     /// Tries it. The broker is killed and started again on the way.
     pub fn run(&self, broker: Broker) -> Result<(Broker, GroupSeen)> {
-        install::install(READER, self.cache)?;
-        let mut reader = self.program(READER, "reader")?;
-        reader.create_topic(&self.topic, PARTITIONS)?;
-        let dir = self.dir.join(format!("group-{}-stream", self.protocol));
-        fs::create_dir_all(&dir)?;
-        let topic = (self.topic.as_str(), PARTITIONS);
-        let mut streams = vec![Stream::start(READER, true, topic, self.cache, &dir, self.bootstrap)?];
-
+        let (mut reader, mut streams) = self.begin()?;
         let first = self.join("first")?;
         self.goes_on(&[&first], "after the first member joined")?;
         let second = self.join("second")?;
@@ -95,6 +88,42 @@ impl GroupTrial<'_> {
         Ok((broker, seen))
     }
 
+    /// Tries a group whose members come with another protocol than those that are there, until none of these is left.
+    pub fn migrate(&self) -> Result<GroupSeen> {
+        let (_reader, mut streams) = self.begin()?;
+        let mut first = self.join_as("first", "cooperative")?;
+        self.goes_on(&[&first], "after the first member joined")?;
+        let mut second = self.join_as("second", "consumer")?;
+        self.goes_on(&[&first, &second], "after one joined with the new protocol")?;
+        let mut third = self.join_as("third", "consumer")?;
+        self.goes_on(&[&first, &second, &third], "after another joined with the new protocol")?;
+        first.leave()?;
+        self.goes_on(&[&second, &third], "after the one with the classic protocol left")?;
+        let mut fourth = self.join_as("fourth", "cooperative")?;
+        self.goes_on(&[&second, &third, &fourth], "after one with the classic protocol came back")?;
+        second.leave()?;
+        third.leave()?;
+        self.goes_on(&[&fourth], "after those with the new protocol left")?;
+        let ledger = stop(&mut streams)?.pop().context("there is one stream")?;
+        let members = [&first, &second, &third, &fourth];
+        self.finishes(&members, &ledger)?;
+        let seen = self.judge(&members, &ledger)?;
+        fourth.leave()?;
+        Ok(seen)
+    }
+
+    /// Makes the topic, and has records arrive.
+    fn begin(&self) -> Result<(Program, Vec<Stream>)> {
+        install::install(READER, self.cache)?;
+        let mut reader = self.program(READER, "reader")?;
+        reader.create_topic(&self.topic, PARTITIONS)?;
+        let dir = self.dir.join(format!("group-{}-stream", self.protocol));
+        fs::create_dir_all(&dir)?;
+        let topic = (self.topic.as_str(), PARTITIONS);
+        let stream = Stream::start(READER, true, topic, self.cache, &dir, self.bootstrap)?;
+        Ok((reader, vec![stream]))
+    }
+
     fn program(&self, client: &str, name: &str) -> Result<Program> {
         let dir = self.dir.join(format!("group-{}-{name}", self.protocol));
         fs::create_dir_all(&dir)?;
@@ -102,8 +131,12 @@ impl GroupTrial<'_> {
     }
 
     fn join(&self, name: &str) -> Result<Member> {
+        self.join_as(name, self.protocol)
+    }
+
+    fn join_as(&self, name: &str, protocol: &str) -> Result<Member> {
         let mut program = self.program(self.client, name)?;
-        let processed = program.join_group(&self.group(), &self.topic, self.protocol)?;
+        let processed = program.join_group(&self.group(), &self.topic, protocol)?;
         Ok(Member { program, processed })
     }
 

@@ -120,7 +120,10 @@ impl<'a> Trial<'a> {
     }
 
     fn share_in_groups(&mut self) -> Result<()> {
-        self.profile.groups.iter().try_for_each(|protocol| self.share_as_a_group(protocol))
+        self.profile.groups.iter().try_for_each(|protocol| self.share_as_a_group(protocol))?;
+        let migrates =
+            ["cooperative", "consumer"].iter().all(|protocol| self.profile.groups.contains(protocol));
+        if migrates { self.migrate_a_group() } else { Ok(()) }
     }
 
     fn step(&self, what: &str, started: Instant) {
@@ -307,16 +310,10 @@ impl<'a> Trial<'a> {
     fn share_as_a_group(&mut self, protocol: &'static str) -> Result<()> {
         let Some(broker) = self.broker.take() else { return Ok(()) };
         let started = Instant::now();
-        let trial = GroupTrial {
-            client: self.profile.name,
-            protocol,
-            cache: self.suite.cache,
-            dir: self.dir,
-            bootstrap: self.proxy.address(),
-            topic: format!("{protocol}-{}", self.topic),
-        };
-        let (broker, seen) =
-            trial.run(broker).with_context(|| format!("as a group of the {protocol} protocol"))?;
+        let (broker, seen) = self
+            .group_trial(protocol)
+            .run(broker)
+            .with_context(|| format!("as a group of the {protocol} protocol"))?;
         self.broker = Some(broker);
         self.step(
             &format!(
@@ -326,6 +323,30 @@ impl<'a> Trial<'a> {
             started,
         );
         Ok(())
+    }
+
+    /// A group moves from one protocol to the other, and back.
+    fn migrate_a_group(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let trial = self.group_trial("migrate");
+        let seen = trial.migrate().context("as a group that moves between protocols")?;
+        let (sent, repeated) = (seen.sent, seen.repeated);
+        self.step(
+            &format!("shared {sent} records as a group that moves between protocols, {repeated} of them processed again"),
+            started,
+        );
+        Ok(())
+    }
+
+    fn group_trial(&self, protocol: &'static str) -> GroupTrial<'_> {
+        GroupTrial {
+            client: self.profile.name,
+            protocol,
+            cache: self.suite.cache,
+            dir: self.dir,
+            bootstrap: self.proxy.address(),
+            topic: format!("{protocol}-{}", self.topic),
+        }
     }
 
     /// The broker is asked to end, and started again: all that there was is there. In between, what lies on its disk

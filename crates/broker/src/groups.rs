@@ -18,7 +18,9 @@ use crate::directory::Routing;
 use crate::state::Shared;
 use crate::topic::Topic;
 use highwater_env::{Env, Purpose, Rng, Task};
-use highwater_groups::{Answer, ConsumerSettings, Coordinator, GroupSettings, Now, Token, partition_of};
+use highwater_groups::{
+    Answer, ConsumerSettings, Coordinator, GroupSettings, MigrationPolicy, Now, Token, partition_of,
+};
 use highwater_metadata::configs::BrokerSettings;
 use highwater_types::{LeaderEpoch, PartitionIndex, Uuid, mutant};
 use highwater_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
@@ -214,6 +216,8 @@ fn group_settings(settings: &BrokerSettings) -> GroupSettings {
             session_timeout: millis(settings.group_consumer_session_timeout_ms.into()),
             heartbeat_interval: millis(settings.group_consumer_heartbeat_interval_ms.into()),
             max_size: size(settings.group_consumer_max_size),
+            migration: MigrationPolicy::of_name(settings.group_consumer_migration_policy.trim())
+                .expect("values in force are checked"),
         },
     }
 }

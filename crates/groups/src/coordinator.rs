@@ -63,6 +63,7 @@ impl Coordinator {
                 self.desk.note(Note::Owners { group: group.id.clone(), all: true, members });
             }
             group.begin_sessions(&mut self.desk, now);
+            group.resume_rebalance(&mut self.desk, now);
             group.begin_consumer_sessions(&mut self.desk, now);
         }
         self.desk.timers.set(now.instant.after(self.desk.settings.retention_check_interval), Timer::Expiry);
@@ -79,7 +80,7 @@ impl Coordinator {
     }
 
     /// Does what is due.
-    pub fn tick(&mut self, now: Now) {
+    pub fn tick(&mut self, topics: &dyn Topics, now: Now) {
         while let Some(timer) = self.desk.timers.pop_due(now.instant) {
             match timer {
                 Timer::Session { group, member } => {
@@ -95,10 +96,13 @@ impl Coordinator {
                     self.with(&group, |group, desk| group.sync_due(desk, now));
                 }
                 Timer::ConsumerSession { group, member } => {
-                    self.with(&group, |group, desk| group.consumer_session_due(desk, &member, now));
+                    self.with(&group, |group, desk| group.consumer_session_due(desk, &member, topics, now));
                 }
                 Timer::Revocation { group, member, epoch } => {
-                    self.with(&group, |group, desk| group.revocation_due(desk, &member, epoch));
+                    self.with(&group, |group, desk| group.revocation_due(desk, &member, epoch, topics, now));
+                }
+                Timer::Step { group, member } => {
+                    self.with(&group, |group, desk| group.step_due(desk, &member, topics, now));
                 }
                 Timer::Expiry => self.expire(now),
             }
@@ -114,7 +118,7 @@ impl Coordinator {
 
     /// Records are committed.
     pub fn committed(&mut self, id: WriteId, now: Now) {
-        let Write { group, records, then, .. } = self.desk.written(id);
+        let Write { group, records, then, behind, .. } = self.desk.written(id);
         // Assignments are those that stand in the log now.
         let assigned = match (&then, records.first()) {
             (Then::Assign { .. }, Some(Record::Group(_, Some(value)))) => value.members.clone(),
@@ -138,11 +142,14 @@ impl Coordinator {
             }
             Then::Assign { generation } => group.assigned(desk, generation, &assigned, now),
         });
+        for (token, answer) in behind {
+            self.desk.answer(token, answer);
+        }
     }
 
     /// Records were not written, and never will be.
     pub fn failed(&mut self, id: WriteId, code: ErrorCode, now: Now) {
-        let Write { group, records, then, .. } = self.desk.written(id);
+        let Write { group, records, then, behind, .. } = self.desk.written(id);
         if records.iter().any(Record::is_of_consumers) {
             self.desk.reload();
         }
@@ -158,10 +165,20 @@ impl Coordinator {
                 desk.answer(token, answer.failed(code));
             }
         });
+        for (token, answer) in behind {
+            self.desk.answer(token, answer.failed(code));
+        }
     }
 
     /// A member joins, or rejoins.
-    pub fn join(&mut self, token: Token, client: &Client<'_>, request: &JoinGroupRequest, now: Now) {
+    pub fn join(
+        &mut self,
+        token: Token,
+        client: &Client<'_>,
+        request: &JoinGroupRequest,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
         let settings = &self.desk.settings;
         let session = u64::try_from(request.session_timeout_ms).unwrap_or(0);
         let sessions = settings.min_session_timeout.as_millis()..=settings.max_session_timeout.as_millis();
@@ -184,7 +201,7 @@ impl Coordinator {
             self.unsaved += 1;
             group_of(&mut self.groups, &request.group_id);
         }
-        self.with(&request.group_id, |group, desk| group.join(desk, token, client, request, now));
+        self.with(&request.group_id, |group, desk| group.join(desk, token, client, request, topics, now));
     }
 
     /// Whether one more group may be known of which the log knows nothing.
@@ -197,8 +214,8 @@ impl Coordinator {
     }
 
     /// A member brings or fetches assignments.
-    pub fn sync(&mut self, token: Token, request: &SyncGroupRequest, now: Now) {
-        let known = self.with(&request.group_id, |group, desk| group.sync(desk, token, request, now));
+    pub fn sync(&mut self, token: Token, request: &SyncGroupRequest, topics: &dyn Topics, now: Now) {
+        let known = self.with(&request.group_id, |group, desk| group.sync(desk, token, request, topics, now));
         if known.is_none() {
             let error_code = unknown_group(&request.group_id);
             let response = SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
@@ -207,11 +224,9 @@ impl Coordinator {
     }
 
     /// A member is alive.
-    pub fn heartbeat(&mut self, token: Token, request: &HeartbeatRequest, now: Now) {
-        let known = self.with(&request.group_id, |group, desk| {
-            let code = group.heartbeat(request, now).err().unwrap_or(ErrorCode::NONE);
-            desk.heartbeat(token, code);
-        });
+    pub fn heartbeat(&mut self, token: Token, request: &HeartbeatRequest, topics: &dyn Topics, now: Now) {
+        let known =
+            self.with(&request.group_id, |group, desk| group.heartbeat(desk, token, request, topics, now));
         if known.is_none() {
             self.desk.heartbeat(token, unknown_group(&request.group_id));
         }
@@ -254,10 +269,18 @@ impl Coordinator {
     }
 
     /// Members leave.
-    pub fn leave(&mut self, token: Token, group: &Str, members: &[MemberIdentity], now: Now) {
-        let codes = self.with(group, |group, desk| group.leave(desk, members, now));
-        let codes = codes.unwrap_or_else(|| vec![unknown_group(group); members.len()]);
-        self.desk.answer(token, Answer::Leave(codes));
+    pub fn leave(
+        &mut self,
+        token: Token,
+        group: &Str,
+        members: &[MemberIdentity],
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        let known = self.with(group, |group, desk| group.leave(desk, token, members, topics, now));
+        if known.is_none() {
+            self.desk.answer(token, Answer::Leave(vec![unknown_group(group); members.len()]));
+        }
     }
 
     /// Offsets are committed.

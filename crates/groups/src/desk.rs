@@ -23,6 +23,8 @@ pub(crate) struct Write {
     pub(crate) group: Str,
     pub(crate) records: Vec<Record>,
     pub(crate) then: Then,
+    /// The answers to requests that changed nothing, but speak of what these records say.
+    pub(crate) behind: Vec<(Token, Answer)>,
 }
 
 /// What depends on records that are being written.
@@ -76,7 +78,15 @@ impl Desk {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         self.actions.push_back(Action::Write(id, records.clone()));
-        self.writes.push_back(Write { id, group: group.clone(), records, then });
+        self.writes.push_back(Write { id, group: group.clone(), records, then, behind: Vec::new() });
+    }
+
+    /// Answers once all that is being written of a group is committed. To be called by the group.
+    pub(crate) fn answer_behind(&mut self, group: &Str, token: Token, answer: Answer) {
+        match self.writes.iter_mut().rfind(|write| write.group == *group) {
+            Some(write) => write.behind.push((token, answer)),
+            None => self.answer(token, answer),
+        }
     }
 
     /// The oldest of what is being written, which must be this.

@@ -5,7 +5,7 @@ use crate::consumer::Consumers;
 use crate::desk::{Desk, Then};
 use crate::offsets::Offsets;
 use crate::records::{CurrentMemberValue, MemberMetadata};
-use crate::{GroupMetadataValue, Note, Now, Record};
+use crate::{Answer, GroupMetadataValue, Note, Now, Record, Token};
 use highwater_types::{Timestamp, mutant};
 use highwater_wire::Str;
 
@@ -36,9 +36,31 @@ impl Group {
         self.classic.is_vacant() && self.offsets.is_empty() && !known
     }
 
+    /// Whether it is a group of the new protocol that has members.
+    pub(crate) fn has_consumers(&self) -> bool {
+        self.consumers.as_ref().is_some_and(|consumers| !consumers.members.is_empty())
+    }
+
     pub(crate) fn write(&mut self, desk: &mut Desk, records: Vec<Record>, then: Then) {
         self.writing += 1;
         desk.write(&self.id, records, then);
+    }
+
+    /// Has records written, if there are any, and answers once nothing is under way that the answer could speak of.
+    pub(crate) fn write_and_answer(
+        &mut self,
+        desk: &mut Desk,
+        records: Vec<Record>,
+        token: Token,
+        answer: Answer,
+    ) {
+        if !records.is_empty() {
+            self.write(desk, records, Then::Answer(token, answer));
+        } else if self.writing > 0 {
+            desk.answer_behind(&self.id, token, answer);
+        } else {
+            desk.answer(token, answer);
+        }
     }
 
     /// Applies a record of the log while the coordinator is made.

@@ -17,6 +17,7 @@ mod coordinator;
 mod describe;
 mod desk;
 mod group;
+mod migration;
 mod offsets;
 mod partition;
 mod records;
@@ -30,6 +31,7 @@ mod topics;
 pub use action::{Action, Answer, Client, Note, Now, Owner, Token, WriteId};
 pub use consumer::ConsumerSettings;
 pub use coordinator::Coordinator;
+pub use migration::MigrationPolicy;
 pub use offsets::{Commit, CommittedOffset, NewOffset};
 pub use partition::partition_of;
 pub use records::{

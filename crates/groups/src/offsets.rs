@@ -178,6 +178,7 @@ impl Group {
         }
         // A commit is a sign of life.
         self.touch(&commit.member, now);
+        self.touch_mixed(desk, &commit.member, now);
         let expire_timestamp = commit.retention.map_or(Timestamp::NONE, |retention| {
             let millis = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
             Timestamp(now.wall.0.saturating_add(millis))

@@ -123,7 +123,7 @@ impl Bench {
         let end = self.now_ms + ms;
         while let Some(due) = self.core.next_due().map(|due| due.0 / 1_000_000).filter(|due| *due <= end) {
             self.now_ms = due.max(self.now_ms);
-            self.core.tick(self.now());
+            self.core.tick(&(), self.now());
             self.run();
         }
         self.now_ms = end;
@@ -148,7 +148,7 @@ impl Bench {
             protocols: who.protocols.iter().map(protocol).collect(),
             ..JoinGroupRequest::default()
         };
-        self.core.join(token, &client, &request, self.now());
+        self.core.join(token, &client, &request, &(), self.now());
         self.run();
         token.0
     }
@@ -168,7 +168,7 @@ impl Bench {
             assignments: assignments.iter().map(assignment).collect(),
             ..SyncGroupRequest::default()
         };
-        self.core.sync(token, &request, self.now());
+        self.core.sync(token, &request, &(), self.now());
         self.run();
         token.0
     }
@@ -181,7 +181,7 @@ impl Bench {
             member_id: real(who.id),
             group_instance_id: who.instance.map(Into::into),
         };
-        self.core.heartbeat(token, &request, self.now());
+        self.core.heartbeat(token, &request, &(), self.now());
         self.run();
         token.0
     }
@@ -193,7 +193,7 @@ impl Bench {
             group_instance_id: who.instance.map(Into::into),
             reason: None,
         };
-        self.core.leave(token, &GROUP.into(), &[member], self.now());
+        self.core.leave(token, &GROUP.into(), &[member], &(), self.now());
         self.run();
         token.0
     }

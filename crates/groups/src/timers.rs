@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     ConsumerSession { group: Str, member: Str },
     /// A member had its time to give up partitions in an epoch.
     Revocation { group: Str, member: Str, epoch: i32 },
+    /// A member of the classic protocol in a group of the new one had its time to join or to ask for its assignment.
+    Step { group: Str, member: Str },
     /// Offsets may have expired.
     Expiry,
 }
@@ -26,6 +28,13 @@ pub(crate) enum Timer {
 /// One timer, by which it can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimerKey(Instant, u64);
+
+impl TimerKey {
+    /// When it goes off.
+    pub(crate) fn due(self) -> Instant {
+        self.0
+    }
+}
 
 /// All timers of a coordinator.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The task of a shard: reads the log, then writes what is to be written and lets time pass, until the epoch ends.
 
-use super::Shard;
 use super::write::Written;
+use super::{RoutedTopics, Shard};
 use crate::progress::{Mark, Stopped, Waiting};
 use crate::replication::until_stop;
 use crate::state::Shared;
@@ -21,7 +21,7 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, shard: Arc<Shard<E>>) -> Ta
     let shared = Arc::clone(shared);
     let env = shared.env.clone();
     env.spawn("group-coordinator", async move {
-        until_stop(&shared, run(&shard)).await;
+        until_stop(&shared, run(&shared, &shard)).await;
         if !(mutant!("coord-no-unload") && !shared.stop.is_raised()) {
             shard.close();
         }
@@ -29,13 +29,13 @@ pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, shard: Arc<Shard<E>>) -> Ta
 }
 
 /// Ends when the epoch does.
-async fn run<E: Env>(shard: &Arc<Shard<E>>) {
+async fn run<E: Env>(shared: &Shared<E>, shard: &Arc<Shard<E>>) {
     while shard.wait_for_lead().await {
         let log = shard.partition.id();
         match shard.load().await {
             Ok(groups) => {
                 tracing::info!(%log, epoch = %shard.epoch(), groups, "coordinating groups");
-                match serve(shard).await {
+                match serve(shared, shard).await {
                     Some(Stopped::Deposed | Stopped::Closed) => return,
                     // What is in the log is found out anew, or not at all while it has failed.
                     Some(Stopped::Failed | Stopped::CutOff) | None => shard.begin_loading(),
@@ -58,7 +58,7 @@ enum News {
 type Writing = Pin<Box<dyn Future<Output = Written> + Send>>;
 
 /// Serves until the epoch ends, or it is not known any more what is in the log.
-async fn serve<E: Env>(shard: &Arc<Shard<E>>) -> Option<Stopped> {
+async fn serve<E: Env>(shared: &Shared<E>, shard: &Arc<Shard<E>>) -> Option<Stopped> {
     let progress = Arc::clone(shard.partition.progress());
     // Waits for nothing but the end.
     let mut over = Waiting::new(progress, Mark::HighWatermark, Offset(i64::MAX), shard.epoch());
@@ -67,7 +67,7 @@ async fn serve<E: Env>(shard: &Arc<Shard<E>>) -> Option<Stopped> {
         if shard.is_doubtful() {
             return None;
         }
-        let due = shard.tick();
+        let due = shard.tick(&RoutedTopics(&shared.directory.load()));
         if writing.is_none() {
             writing = shard.next_batch().map(|batch| Box::pin(Arc::clone(shard).write(batch)) as Writing);
         }

@@ -2,7 +2,9 @@
 
 use crate::partition::Partition;
 use highwater_env::{Env, Event};
-use highwater_groups::{Action, Answer, Coordinator, GroupSettings, Note, Now, Record, Token, WriteId};
+use highwater_groups::{
+    Action, Answer, Coordinator, GroupSettings, Note, Now, Record, Token, Topics, WriteId,
+};
 use highwater_types::{Instant, LeaderEpoch, mutant};
 use highwater_wire::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
@@ -181,9 +183,9 @@ impl<E: Env> Shard<E> {
     }
 
     /// Lets time pass; when to do so again.
-    pub(super) fn tick(&self) -> Option<Instant> {
+    pub(super) fn tick(&self, topics: &dyn Topics) -> Option<Instant> {
         let mut state = self.state();
-        state.coordinator.tick(self.now());
+        state.coordinator.tick(topics, self.now());
         self.act(&mut state);
         state.due = state.coordinator.next_due();
         state.due

@@ -38,7 +38,8 @@ pub(super) enum Written {
 }
 
 impl<E: Env> Shard<E> {
-    /// The next batch, if there is something to write. Writes that are too large are refused.
+    /// The next batch, if there is something to write. Writes that are too large are refused. If the coordinator must
+    /// be made anew since one of them was, nothing is written any more: what came after it stands on nothing.
     pub(super) fn next_batch(&self) -> Option<Outgoing> {
         loop {
             let (outgoing, refused) = self.take_queued(|queue| {
@@ -56,9 +57,11 @@ impl<E: Env> Shard<E> {
                         })
                         .sum();
                     if size > MAX_BATCH_BYTES / 2 {
-                        refused.push(write.id);
-                        queue.pop_front();
-                        continue;
+                        if builder.is_empty() {
+                            refused.push(write.id);
+                            queue.pop_front();
+                        }
+                        break;
                     }
                     if !builder.is_empty() && builder.size_bytes() + size > BATCH_BYTES {
                         break;
@@ -69,14 +72,14 @@ impl<E: Env> Shard<E> {
                     }
                     ids.push(write.id);
                     queue.pop_front();
-                    if !refused.is_empty() {
-                        break;
-                    }
                 }
                 let outgoing = (!builder.is_empty()).then(|| (ids, builder.build()));
                 (outgoing, refused)
             });
             self.settle(&refused, Err(ErrorCode::UNKNOWN_SERVER_ERROR));
+            if self.is_doubtful() {
+                return None;
+            }
             match outgoing {
                 Some((ids, bytes)) => {
                     let batch = Batch::check(bytes).expect("what was built is sound");

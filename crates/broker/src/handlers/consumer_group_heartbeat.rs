@@ -1,8 +1,8 @@
 //! ConsumerGroupHeartbeat (key 68), versions 0 and 1: the whole of the new group protocol (KIP-848).
 //!
 //! - The assignors are `uniform`, which is the default, and `range`.
-//! - A group that has members of the classic protocol is refused with GROUP_ID_NOT_FOUND: a group moves from one
-//!   protocol to the other while it has no members.
+//! - A member that joins a classic group makes it one of the new protocol, if `group.consumer.migration.policy` allows
+//!   that and it can be read what its members want and have; else it is refused with GROUP_ID_NOT_FOUND.
 
 use crate::dispatch::Context;
 use crate::groups::RoutedTopics;

@@ -1,6 +1,7 @@
 //! Heartbeat (key 12), versions 0 to 4.
 
 use crate::dispatch::Context;
+use crate::groups::RoutedTopics;
 use highwater_env::Env;
 use highwater_groups::Answer;
 use highwater_wire::ErrorCode;
@@ -9,9 +10,10 @@ use std::sync::Arc;
 
 pub(crate) async fn handle<E: Env>(context: Arc<Context<E>>, request: HeartbeatRequest) -> HeartbeatResponse {
     let groups = &context.shared.groups;
+    let routing = context.shared.directory.load();
     let answer = groups
         .ask(&context.shared, &request.group_id, |coordinator, token, now| {
-            coordinator.heartbeat(token, &request, now);
+            coordinator.heartbeat(token, &request, &RoutedTopics(&routing), now);
         })
         .await;
     let error_code = match answer {

@@ -1,6 +1,7 @@
 //! LeaveGroup (key 13), versions 0 to 5. Versions 3 and up remove several members at once.
 
 use crate::dispatch::Context;
+use crate::groups::RoutedTopics;
 use highwater_env::Env;
 use highwater_groups::Answer;
 use highwater_wire::ErrorCode;
@@ -20,11 +21,12 @@ pub(crate) async fn handle<E: Env>(
         true => request.members,
         false => vec![MemberIdentity { member_id: request.member_id, ..MemberIdentity::default() }],
     };
+    let routing = context.shared.directory.load();
     let answer = context
         .shared
         .groups
         .ask(&context.shared, &request.group_id, |coordinator, token, now| {
-            coordinator.leave(token, &request.group_id, &members, now);
+            coordinator.leave(token, &request.group_id, &members, &RoutedTopics(&routing), now);
         })
         .await;
     let codes = match answer {

@@ -48,7 +48,8 @@ impl Target for GroupRecords {
         coordinator.replay(record);
         coordinator.loaded(Now::default());
         coordinator.describe(&id, 6);
-        coordinator.tick(Now { instant: highwater_types::Instant(u64::MAX / 2), wall: Timestamp(i64::MAX) });
+        coordinator
+            .tick(&(), Now { instant: highwater_types::Instant(u64::MAX / 2), wall: Timestamp(i64::MAX) });
         while coordinator.poll_action().is_some() {}
         Ok(())
     }

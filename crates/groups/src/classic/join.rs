@@ -5,6 +5,7 @@ use super::{Classic, State};
 use crate::desk::{Desk, Then};
 use crate::group::Group;
 use crate::timers::Timer;
+use crate::topics::Topics;
 use crate::{Answer, Client, Now, Token};
 use highwater_wire::messages::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use highwater_wire::{ErrorCode, Str};
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 /// From here on a new member gets its id before it joins, so that one that asks again is not taken for another
 /// (KIP-394).
-const ID_FIRST_FROM: i16 = 4;
-/// From here on an answer may be without a protocol.
-const NULL_PROTOCOL_FROM: i16 = 7;
+pub(crate) const ID_FIRST_FROM: i16 = 4;
+/// From here on an answer may be without a protocol, and tells the kind of protocols.
+pub(crate) const NULL_PROTOCOL_FROM: i16 = 7;
 /// How long a member that was in no generation yet may wait for the first.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(300);
 /// How much of a client's name for itself becomes a part of the member's id.
@@ -39,6 +40,21 @@ impl Group {
         token: Token,
         client: &Client<'_>,
         request: &JoinGroupRequest,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        if self.has_consumers() {
+            return self.mixed_join(desk, token, client, request, topics, now);
+        }
+        self.classic_join(desk, token, client, request, now);
+    }
+
+    pub(crate) fn classic_join(
+        &mut self,
+        desk: &mut Desk,
+        token: Token,
+        client: &Client<'_>,
+        request: &JoinGroupRequest,
         now: Now,
     ) {
         let (member, instance) = (&request.member_id, request.group_instance_id.as_ref());
@@ -46,7 +62,6 @@ impl Group {
             return desk.answer(token, join_refused(client, member, code));
         }
         if self.consumers.is_some() {
-            // It is empty, or the member would have been refused.
             let records = self.dissolved();
             self.write(desk, records, Then::Nothing);
         }
@@ -84,9 +99,6 @@ impl Group {
         request: &JoinGroupRequest,
     ) -> Result<(), ErrorCode> {
         let (member, classic) = (&request.member_id, &self.classic);
-        if self.consumers.as_ref().is_some_and(|consumers| !consumers.members.is_empty()) {
-            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
-        }
         if !classic.has_room(member, desk.settings.max_size) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
@@ -156,7 +168,8 @@ impl Classic {
     }
 }
 
-fn new_id(prefix: &str, client: &Client<'_>) -> Str {
+/// The id of a new member.
+pub(crate) fn new_id(prefix: &str, client: &Client<'_>) -> Str {
     let mut length = prefix.len().min(MAX_PREFIX_BYTES);
     while !prefix.is_char_boundary(length) {
         length -= 1;

@@ -1,14 +1,31 @@
 //! LeaveGroup.
 
-use crate::Now;
 use crate::desk::Desk;
 use crate::group::Group;
+use crate::topics::Topics;
+use crate::{Answer, Now, Token};
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::MemberIdentity;
 
 impl Group {
-    /// Members leave; what came of it for each.
-    pub(crate) fn leave(&mut self, desk: &mut Desk, members: &[MemberIdentity], now: Now) -> Vec<ErrorCode> {
+    /// Members leave.
+    pub(crate) fn leave(
+        &mut self,
+        desk: &mut Desk,
+        token: Token,
+        members: &[MemberIdentity],
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        if self.has_consumers() {
+            return self.mixed_leave(desk, token, members, topics, now);
+        }
+        let codes = self.classic_leave(desk, members, now);
+        desk.answer(token, Answer::Leave(codes));
+    }
+
+    /// What came of it for each.
+    fn classic_leave(&mut self, desk: &mut Desk, members: &[MemberIdentity], now: Now) -> Vec<ErrorCode> {
         let mut removed = false;
         let mut waited_for = false;
         let mut codes = Vec::with_capacity(members.len());

@@ -5,6 +5,7 @@
 //! it knows. Each time it gets to completing a new generation begins. No member gets an assignment before the record is
 //! committed that says so.
 
+mod hand_over;
 mod join;
 mod leave;
 mod member;
@@ -19,8 +20,9 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use join::join_refused;
+pub(crate) use join::{ID_FIRST_FROM, NULL_PROTOCOL_FROM, join_refused, new_id};
 pub(crate) use member::Member;
+pub(crate) use sync::sync_refused;
 
 use crate::timers::TimerKey;
 use highwater_types::{Instant, Timestamp, mutant};
@@ -131,7 +133,7 @@ impl Classic {
     }
 
     /// The protocol that most members prefer of those that all know. Of those with as many votes, the leader's first.
-    fn select_protocol(&self) -> Option<Str> {
+    pub(crate) fn select_protocol(&self) -> Option<Str> {
         let mut votes = BTreeMap::<&Str, usize>::new();
         for member in self.members.values() {
             if let Some((name, _)) = member.protocols.iter().find(|(name, _)| self.all_support(name)) {

@@ -40,7 +40,8 @@ impl Member {
         }
     }
 
-    fn restored(kept: &MemberMetadata, protocol: &Str) -> Self {
+    /// A member as a record says that it was.
+    pub(crate) fn restored(kept: &MemberMetadata, protocols: Vec<(Str, Bytes)>) -> Self {
         let millis = |value: i32| Duration::from_millis(u64::try_from(value).unwrap_or(0));
         Self {
             id: Str::from(&*kept.member_id),
@@ -49,7 +50,7 @@ impl Member {
             client_host: Str::from(&*kept.client_host),
             session_timeout: millis(kept.session_timeout),
             rebalance_timeout: millis(kept.rebalance_timeout),
-            protocols: vec![(protocol.clone(), Bytes::copy_from_slice(&kept.subscription))],
+            protocols,
             assignment: Bytes::copy_from_slice(&kept.assignment),
             join: None,
             sync: None,
@@ -76,12 +77,8 @@ impl Classic {
         };
         let protocol = classic.protocol.clone().unwrap_or_default();
         for kept in &value.members {
-            let member = Member::restored(kept, &protocol);
-            if let Some(instance) = &member.instance {
-                classic.statics.insert(instance.clone(), member.id.clone());
-            }
-            classic.add_support(&member);
-            classic.members.insert(member.id.clone(), member);
+            let protocols = vec![(protocol.clone(), Bytes::copy_from_slice(&kept.subscription))];
+            classic.insert(Member::restored(kept, protocols));
         }
         classic.subscribed = classic.subscriptions();
         classic

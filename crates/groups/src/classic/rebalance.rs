@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 impl Group {
     /// Begins a rebalance, or takes part in the one that goes on.
-    pub(super) fn rebalance(&mut self, desk: &mut Desk, now: Now) {
+    pub(crate) fn rebalance(&mut self, desk: &mut Desk, now: Now) {
         if self.classic.state == State::PreparingRebalance {
             self.complete_if_all_joined(desk, now);
         } else {
@@ -155,7 +155,7 @@ impl Group {
             desk.answer(waiting.token, Answer::Join(response));
         }
         if let Some(token) = member.sync.take() {
-            desk.answer(token, super::sync::refused(ErrorCode::UNKNOWN_MEMBER_ID));
+            desk.answer(token, super::sync::sync_refused(ErrorCode::UNKNOWN_MEMBER_ID));
         }
         classic.unsynced.remove(id);
         if let Some(instance) = &member.instance

@@ -107,7 +107,7 @@ impl Group {
             desk.answer(waiting.token, Answer::Join(response));
         }
         if let Some(token) = member.sync.take() {
-            desk.answer(token, super::sync::refused(ErrorCode::FENCED_INSTANCE_ID));
+            desk.answer(token, super::sync::sync_refused(ErrorCode::FENCED_INSTANCE_ID));
         }
     }
 

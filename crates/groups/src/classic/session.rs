@@ -1,15 +1,31 @@
 //! Signs of life, and what happens without them.
 
 use super::State;
-use crate::Now;
 use crate::desk::Desk;
 use crate::group::Group;
 use crate::timers::Timer;
+use crate::topics::Topics;
+use crate::{Now, Token};
 use highwater_wire::messages::HeartbeatRequest;
 use highwater_wire::{ErrorCode, Str};
 
 impl Group {
-    pub(crate) fn heartbeat(&mut self, request: &HeartbeatRequest, now: Now) -> Result<(), ErrorCode> {
+    pub(crate) fn heartbeat(
+        &mut self,
+        desk: &mut Desk,
+        token: Token,
+        request: &HeartbeatRequest,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        if self.has_consumers() {
+            return self.mixed_heartbeat(desk, token, request, topics, now);
+        }
+        let code = self.classic_heartbeat(request, now).err().unwrap_or(ErrorCode::NONE);
+        desk.heartbeat(token, code);
+    }
+
+    fn classic_heartbeat(&mut self, request: &HeartbeatRequest, now: Now) -> Result<(), ErrorCode> {
         let classic = &self.classic;
         classic.validate(&request.member_id, request.group_instance_id.as_ref())?;
         if request.generation_id != classic.generation {

@@ -3,20 +3,31 @@
 use super::State;
 use crate::desk::{Desk, Then};
 use crate::group::Group;
+use crate::topics::Topics;
 use crate::{Answer, MemberMetadata, Now, Record, Token};
 use bytes::Bytes;
 use highwater_wire::messages::{SyncGroupRequest, SyncGroupResponse};
 use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeMap;
 
-pub(super) fn refused(error_code: ErrorCode) -> Answer {
+pub(crate) fn sync_refused(error_code: ErrorCode) -> Answer {
     Answer::Sync(SyncGroupResponse { error_code, ..SyncGroupResponse::default() })
 }
 
 impl Group {
-    pub(crate) fn sync(&mut self, desk: &mut Desk, token: Token, request: &SyncGroupRequest, now: Now) {
+    pub(crate) fn sync(
+        &mut self,
+        desk: &mut Desk,
+        token: Token,
+        request: &SyncGroupRequest,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        if self.has_consumers() {
+            return self.mixed_sync(desk, token, request, topics, now);
+        }
         if let Err(code) = self.may_sync(request) {
-            return desk.answer(token, refused(code));
+            return desk.answer(token, sync_refused(code));
         }
         let id = &request.member_id;
         self.touch(id, now);
@@ -30,7 +41,7 @@ impl Group {
         let Some(member) = self.classic.members.get_mut(id) else { return };
         if let Some(before) = member.sync.replace(token) {
             // It asks again because it does not wait for that any more.
-            desk.answer(before, refused(ErrorCode::REBALANCE_IN_PROGRESS));
+            desk.answer(before, sync_refused(ErrorCode::REBALANCE_IN_PROGRESS));
         }
         if self.classic.leader.as_ref() == Some(id) && !self.classic.assigning {
             self.classic.assigning = true;
@@ -111,7 +122,7 @@ impl Group {
         for member in self.classic.members.values_mut() {
             member.assignment = Bytes::new();
             if let Some(token) = member.sync.take() {
-                desk.answer(token, refused(code));
+                desk.answer(token, sync_refused(code));
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The fold of a group's records.
 
 use super::{Consumers, Member, MemberState, Partitions, each, gathered};
-use crate::records::{ConsumerMemberValue, CurrentMemberValue};
+use crate::records::{ClassicMemberMetadata, ClassicProtocol, ConsumerMemberValue, CurrentMemberValue};
 use crate::{Owner, Record};
+use bytes::Bytes;
 use highwater_wire::Str;
 
 impl MemberState {
@@ -63,6 +64,7 @@ impl Consumers {
         member.regex = copied(&value.subscribed_topic_regex);
         member.rebalance_timeout_ms = value.rebalance_timeout_ms;
         member.assignor = copied(&value.server_assignor);
+        member.classic = value.classic_member_metadata.as_ref().map(copied_metadata);
         if let Some(instance) = &member.instance {
             self.statics.insert(instance.clone(), member.id.clone());
         }
@@ -109,5 +111,16 @@ impl Consumers {
                 self.owners.remove(&key);
             }
         }
+    }
+}
+
+fn copied_metadata(metadata: &ClassicMemberMetadata) -> ClassicMemberMetadata {
+    let protocol = |protocol: &ClassicProtocol| ClassicProtocol {
+        name: Str::from(&*protocol.name),
+        metadata: Bytes::copy_from_slice(&protocol.metadata),
+    };
+    ClassicMemberMetadata {
+        session_timeout_ms: metadata.session_timeout_ms,
+        supported_protocols: metadata.supported_protocols.iter().map(protocol).collect(),
     }
 }

@@ -6,6 +6,8 @@ use highwater_types::PartitionIndex;
 use highwater_wire::Str;
 use highwater_wire::messages::consumer_group_describe as wire;
 
+/// The kind of a member of the classic protocol.
+const CLASSIC_MEMBER: i8 = 0;
 /// The kind of a member of this protocol.
 const CONSUMER_MEMBER: i8 = 1;
 
@@ -40,7 +42,7 @@ impl Consumers {
             subscribed_topic_regex: member.regex.clone(),
             assignment: assignment(&member.assigned, topics),
             target_assignment: assignment(self.targets.get(&member.id).unwrap_or(&nothing), topics),
-            member_type: CONSUMER_MEMBER,
+            member_type: if member.is_classic() { CLASSIC_MEMBER } else { CONSUMER_MEMBER },
         };
         wire::DescribedGroup {
             group_id: id.clone(),

@@ -4,7 +4,7 @@ use super::assignor::Assignor;
 use super::{
     Consumers, JOINS, LEAVES, LEAVES_FOR_A_WHILE, Member, MemberState, Partitions, gathered, listed,
 };
-use crate::desk::{Desk, Then};
+use crate::desk::Desk;
 use crate::group::Group;
 use crate::records::{ConsumerMemberValue, CurrentMemberValue, OwnedPartitions};
 use crate::timers::Timer;
@@ -14,7 +14,6 @@ use highwater_wire::messages::consumer_group_heartbeat::{
     Assignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
 };
 use highwater_wire::{ErrorCode, Str};
-use std::time::Duration;
 
 /// From here on a member makes its own id.
 const OWN_ID_FROM: i16 = 1;
@@ -23,9 +22,13 @@ const OWN_ID_FROM: i16 = 1;
 pub(super) type Refusal = (ErrorCode, &'static str);
 
 pub(crate) fn heartbeat_refused((error_code, message): Refusal) -> Answer {
+    refused(error_code, Str::from_static(message))
+}
+
+fn refused(error_code: ErrorCode, message: Str) -> Answer {
     Answer::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
         error_code,
-        error_message: Some(Str::from_static(message)),
+        error_message: Some(message),
         ..ConsumerGroupHeartbeatResponse::default()
     })
 }
@@ -110,21 +113,23 @@ impl Group {
         now: Now,
     ) {
         if matches!(request.member_epoch, LEAVES | LEAVES_FOR_A_WHILE) {
-            return self.consumer_leave(desk, token, request, now);
+            return self.consumer_leave(desk, token, request, topics, now);
         }
+        let upgrades = self.consumers.is_none();
         let mut records = Vec::new();
-        if self.consumers.is_none() {
-            if !self.classic.is_vacant() {
-                let refusal =
-                    (ErrorCode::GROUP_ID_NOT_FOUND, "The group has members of the classic protocol.");
-                return desk.answer(token, heartbeat_refused(refusal));
-            }
+        if upgrades {
             if request.member_epoch != JOINS {
-                let refusal = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not known.");
+                let refusal = match self.classic.is_vacant() {
+                    true => (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not known."),
+                    false => {
+                        (ErrorCode::GROUP_ID_NOT_FOUND, "The group has members of the classic protocol.")
+                    }
+                };
                 return desk.answer(token, heartbeat_refused(refusal));
             }
-            if self.saved {
-                records.push(Record::Group(self.id.clone(), None));
+            match self.upgraded(&desk.settings.consumer, topics) {
+                Ok((consumers, moved)) => (self.consumers, records) = (Some(consumers), moved),
+                Err(why) => return desk.answer(token, refused(ErrorCode::GROUP_ID_NOT_FOUND, why)),
             }
         }
         let consumers = self.consumers.get_or_insert_default();
@@ -136,17 +141,16 @@ impl Group {
                 let is_step =
                     |record: &Record| matches!(record, Record::CurrentMember(_, of, _) if *of == id);
                 let moved = records.iter().any(is_step);
-                self.consumer_session(desk, &id, moved, now);
-                let answer = Answer::ConsumerHeartbeat(response);
-                if records.is_empty() {
-                    desk.answer(token, answer);
-                } else {
-                    self.write(desk, records, Then::Answer(token, answer));
+                if upgrades {
+                    self.end_classic(desk);
+                    self.begin_consumer_sessions(desk, now);
                 }
+                self.consumer_session(desk, &id, moved, now);
+                self.write_and_answer(desk, records, token, Answer::ConsumerHeartbeat(response));
             }
             Err(refusal) => {
                 debug_assert!(draft.records.len() == before, "who is refused changes nothing");
-                if draft.consumers.members.is_empty() && draft.consumers.epoch == 0 {
+                if upgrades {
                     self.consumers = None;
                 }
                 desk.answer(token, heartbeat_refused(refusal));
@@ -156,20 +160,23 @@ impl Group {
 
     /// Begins a member's session anew, and sees to it that it gives up in time what it has to: in a time that begins
     /// whenever it takes a step.
-    fn consumer_session(&mut self, desk: &mut Desk, id: &Str, moved: bool, now: Now) {
+    pub(super) fn consumer_session(&mut self, desk: &mut Desk, id: &Str, moved: bool, now: Now) {
         let Some(member) = self.consumers.as_mut().and_then(|consumers| consumers.members.get_mut(id)) else {
             return;
         };
-        member.deadline = now.instant.after(desk.settings.consumer.session_timeout);
-        if member.timer.is_none() {
+        member.deadline = now.instant.after(member.session_timeout(&desk.settings.consumer));
+        if member.timer.is_none_or(|timer| timer.due() > member.deadline) {
+            desk.timers.cancel(&mut member.timer);
             let timer = Timer::ConsumerSession { group: self.id.clone(), member: id.clone() };
             member.timer = Some(desk.timers.set(member.deadline, timer));
         }
-        if moved || member.state != MemberState::Unrevoked {
+        // Those of the classic protocol have their time for each step.
+        let gives_up = member.state == MemberState::Unrevoked && !member.is_classic();
+        if moved || !gives_up {
             desk.timers.cancel(&mut member.revoke_timer);
         }
-        if member.state == MemberState::Unrevoked && member.revoke_timer.is_none() {
-            let timeout = Duration::from_millis(u64::try_from(member.rebalance_timeout_ms).unwrap_or(0));
+        if gives_up && member.revoke_timer.is_none() {
+            let timeout = member.rebalance_timeout();
             let timer = Timer::Revocation { group: self.id.clone(), member: id.clone(), epoch: member.epoch };
             member.revoke_timer = Some(desk.timers.set(now.instant.after(timeout), timer));
         }
@@ -239,8 +246,12 @@ impl Draft<'_> {
             && let Some(current) = self.consumers.statics.get(instance).cloned()
             && current != id
         {
-            let released =
-                self.consumers.members.get(&current).is_some_and(|member| member.epoch == LEAVES_FOR_A_WHILE);
+            // Those of the classic protocol do not say when they leave for a while.
+            let released = self
+                .consumers
+                .members
+                .get(&current)
+                .is_some_and(|member| member.epoch == LEAVES_FOR_A_WHILE || member.is_classic());
             if request.member_epoch != JOINS {
                 return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has that instance id."));
             }
@@ -281,7 +292,7 @@ impl Draft<'_> {
     }
 
     /// Gives what a static member had to its successor.
-    fn succeed(&mut self, old: &Str, new: &Str) {
+    pub(super) fn succeed(&mut self, old: &Str, new: &Str) {
         let Some(member) = self.consumers.members.get(old).cloned() else { return };
         let target = self.consumers.targets.get(old).cloned();
         let group = self.group.clone();
@@ -293,13 +304,14 @@ impl Draft<'_> {
             let value = crate::records::TargetMemberValue { topic_partitions: listed(&target) };
             self.add(Record::TargetMember(group, new.clone(), Some(value)));
         }
-        let epoch = member.previous_epoch.max(0);
+        let epoch = if member.epoch < 0 { member.previous_epoch.max(0) } else { member.epoch };
         self.set_current(
             new,
             CurrentMemberValue {
                 member_epoch: epoch,
                 previous_member_epoch: epoch,
-                state: MemberState::Stable.number(),
+                // It may have waited for more in this epoch.
+                state: MemberState::Unreleased.number(),
                 assigned_partitions: listed(&member.assigned),
                 partitions_pending_revocation: Vec::new(),
             },
@@ -313,9 +325,7 @@ impl Draft<'_> {
         client: &Client<'_>,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> bool {
-        let known = self.consumers.members.get(id);
-        let before = known.map(Member::value);
-        let mut value = before.clone().unwrap_or_default();
+        let mut value = self.consumers.members.get(id).map(Member::value).unwrap_or_default();
         let some = |text: &Option<Str>| text.as_deref().filter(|text| !text.is_empty()).map(Str::from);
         if request.instance_id.is_some() {
             value.instance_id = some(&request.instance_id);
@@ -327,10 +337,7 @@ impl Draft<'_> {
             value.rebalance_timeout_ms = request.rebalance_timeout_ms;
         }
         if let Some(names) = &request.subscribed_topic_names {
-            let mut names: Vec<Str> = names.iter().map(|name| Str::from(&**name)).collect();
-            names.sort();
-            names.dedup();
-            value.subscribed_topic_names = names;
+            value.subscribed_topic_names = super::subscribe::sorted(names);
         }
         if request.subscribed_topic_regex.is_some() {
             value.subscribed_topic_regex = some(&request.subscribed_topic_regex);
@@ -339,6 +346,13 @@ impl Draft<'_> {
             value.server_assignor = some(&request.server_assignor);
         }
         (value.client_id, value.client_host) = (Str::from(client.id), Str::from(client.host));
+        value.classic_member_metadata = None;
+        self.set_value(id, value)
+    }
+
+    /// Takes what a member wants; whether the target may be another one now.
+    pub(super) fn set_value(&mut self, id: &Str, value: ConsumerMemberValue) -> bool {
+        let before = self.consumers.members.get(id).map(Member::value);
         if before.as_ref() == Some(&value) {
             return false;
         }
@@ -367,7 +381,7 @@ impl Member {
             subscribed_topic_regex: self.regex.clone(),
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             server_assignor: self.assignor.clone(),
-            classic_member_metadata: None,
+            classic_member_metadata: self.classic.clone(),
         }
     }
 }

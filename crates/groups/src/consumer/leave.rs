@@ -6,6 +6,7 @@ use crate::desk::{Desk, Then};
 use crate::group::Group;
 use crate::records::{ConsumerGroupValue, CurrentMemberValue};
 use crate::timers::Timer;
+use crate::topics::Topics;
 use crate::{Answer, Now, Record, Token};
 use highwater_types::mutant;
 use highwater_wire::messages::consumer_group_heartbeat::{
@@ -19,7 +20,8 @@ impl Group {
         desk: &mut Desk,
         token: Token,
         request: &ConsumerGroupHeartbeatRequest,
-        _now: Now,
+        topics: &dyn Topics,
+        now: Now,
     ) {
         let id = &request.member_id;
         let refusal = match self.consumers.as_ref().and_then(|consumers| consumers.members.get(id)) {
@@ -41,7 +43,7 @@ impl Group {
         if request.member_epoch == LEAVES_FOR_A_WHILE {
             self.step_aside(desk, id, then);
         } else {
-            self.drop_consumer(desk, id, then);
+            self.drop_consumers(desk, std::slice::from_ref(id), then, topics, now);
         }
     }
 
@@ -62,18 +64,29 @@ impl Group {
         self.write(desk, records, then);
     }
 
-    /// A member is gone: what it had is free.
-    pub(super) fn drop_consumer(&mut self, desk: &mut Desk, id: &Str, then: Then) {
-        let Some(consumers) = self.consumers.as_mut() else { return };
-        if let Some(member) = consumers.members.get_mut(id) {
-            desk.timers.cancel(&mut member.timer);
-            desk.timers.cancel(&mut member.revoke_timer);
+    /// Members are gone: what they had is free.
+    pub(super) fn drop_consumers(
+        &mut self,
+        desk: &mut Desk,
+        ids: &[Str],
+        then: Then,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
+        if self.would_downgrade(&desk.settings, ids) {
+            return self.downgrade(desk, ids, then, topics, now);
         }
-        let mut draft = Draft { group: self.id.clone(), consumers, records: Vec::new() };
+        let Some(consumers) = self.consumers.as_mut() else { return };
         let group = self.id.clone();
-        draft.add(Record::CurrentMember(group.clone(), id.clone(), None));
-        draft.add(Record::TargetMember(group.clone(), id.clone(), None));
-        draft.add(Record::ConsumerMember(group.clone(), id.clone(), None));
+        let mut draft = Draft { group: group.clone(), consumers, records: Vec::new() };
+        for id in ids {
+            if let Some(member) = draft.consumers.members.get_mut(id) {
+                member.cancel_timers(desk);
+            }
+            draft.add(Record::CurrentMember(group.clone(), id.clone(), None));
+            draft.add(Record::TargetMember(group.clone(), id.clone(), None));
+            draft.add(Record::ConsumerMember(group.clone(), id.clone(), None));
+        }
         let value = ConsumerGroupValue {
             epoch: draft.consumers.epoch + 1,
             metadata_hash: draft.consumers.metadata_hash,
@@ -84,7 +97,7 @@ impl Group {
     }
 
     /// A member's timer went off.
-    pub(crate) fn consumer_session_due(&mut self, desk: &mut Desk, id: &Str, now: Now) {
+    pub(crate) fn consumer_session_due(&mut self, desk: &mut Desk, id: &Str, topics: &dyn Topics, now: Now) {
         let Some(member) = self.consumers.as_mut().and_then(|consumers| consumers.members.get_mut(id)) else {
             return;
         };
@@ -94,17 +107,24 @@ impl Group {
             member.timer = Some(desk.timers.set(member.deadline, timer));
             return;
         }
-        self.drop_consumer(desk, id, Then::Nothing);
+        self.drop_consumers(desk, std::slice::from_ref(id), Then::Nothing, topics, now);
     }
 
     /// A member had its time to give up what it has to.
-    pub(crate) fn revocation_due(&mut self, desk: &mut Desk, id: &Str, epoch: i32) {
+    pub(crate) fn revocation_due(
+        &mut self,
+        desk: &mut Desk,
+        id: &Str,
+        epoch: i32,
+        topics: &dyn Topics,
+        now: Now,
+    ) {
         let Some(member) = self.consumers.as_mut().and_then(|consumers| consumers.members.get_mut(id)) else {
             return;
         };
         member.revoke_timer = None;
         if member.state == MemberState::Unrevoked && member.epoch == epoch {
-            self.drop_consumer(desk, id, Then::Nothing);
+            self.drop_consumers(desk, std::slice::from_ref(id), Then::Nothing, topics, now);
         }
     }
 }
@@ -117,22 +137,9 @@ impl Consumers {
         }
         match self.members.get(id) {
             None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
-            Some(member) if member.epoch != epoch && !mutant!("group-stale-member-epoch") => {
-                Err(ErrorCode::STALE_MEMBER_EPOCH)
-            }
-            Some(_) => Ok(()),
+            Some(member) if member.epoch == epoch || mutant!("group-stale-member-epoch") => Ok(()),
+            Some(member) if member.is_classic() => Err(ErrorCode::ILLEGAL_GENERATION),
+            Some(_) => Err(ErrorCode::STALE_MEMBER_EPOCH),
         }
-    }
-
-    /// The records by which nothing is left of a group without members.
-    pub(crate) fn tombstones(&self, group: &Str) -> Vec<Record> {
-        let mut records: Vec<Record> = self
-            .targets
-            .keys()
-            .map(|member| Record::TargetMember(group.clone(), member.clone(), None))
-            .collect();
-        records.push(Record::TargetEpoch(group.clone(), None));
-        records.push(Record::ConsumerGroup(group.clone(), None));
-        records
     }
 }

@@ -7,22 +7,30 @@
 //!
 //! The state is the fold of the group's records. A decision applies its records at once, and is answered once they are
 //! committed; should they not be written, the coordinator must be made anew from the log.
+//!
+//! A group may have members of the classic protocol, too (`mixed`): it becomes such a group when a member of the new
+//! protocol joins a classic group (`upgrade`), and a classic group again when the last of those is gone (`downgrade`).
 
 mod apply;
 mod assignor;
 mod describe;
+mod downgrade;
 mod heartbeat;
 mod leave;
+mod mixed;
+mod names;
 mod reconcile;
 mod subscribe;
 mod target;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use heartbeat::{check, heartbeat_refused};
 
-use crate::records::OwnedPartitions;
+use crate::migration::MigrationPolicy;
+use crate::records::{ClassicMemberMetadata, OwnedPartitions};
 use crate::timers::TimerKey;
 use highwater_types::{Instant, PartitionIndex, TopicId};
 use highwater_wire::Str;
@@ -78,6 +86,8 @@ pub(crate) struct Member {
     regex: Option<Str>,
     rebalance_timeout_ms: i32,
     assignor: Option<Str>,
+    /// What it says as a member of the classic protocol, if it is one.
+    classic: Option<ClassicMemberMetadata>,
     pub(crate) epoch: i32,
     previous_epoch: i32,
     state: MemberState,
@@ -88,6 +98,24 @@ pub(crate) struct Member {
     timer: Option<TimerKey>,
     /// When it must have given up what it has to, and the epoch that it is in.
     revoke_timer: Option<TimerKey>,
+    /// When it must have joined again, or asked for its assignment, as a member of the classic protocol.
+    step_timer: Option<TimerKey>,
+}
+
+impl Member {
+    /// Without a word from it for how long it is taken for dead.
+    fn session_timeout(&self, settings: &ConsumerSettings) -> Duration {
+        self.classic.as_ref().map_or(settings.session_timeout, |classic| millis(classic.session_timeout_ms))
+    }
+
+    /// For how long it may take to give up partitions, or to take its next step in the classic protocol.
+    fn rebalance_timeout(&self) -> Duration {
+        millis(self.rebalance_timeout_ms)
+    }
+}
+
+fn millis(value: i32) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }
 
 /// How a group of the new protocol is led.
@@ -99,6 +127,8 @@ pub struct ConsumerSettings {
     pub heartbeat_interval: Duration,
     /// The most members (`group.consumer.max.size`).
     pub max_size: usize,
+    /// Which groups change their protocol while they have members (`group.consumer.migration.policy`).
+    pub migration: MigrationPolicy,
 }
 
 impl Default for ConsumerSettings {
@@ -107,6 +137,7 @@ impl Default for ConsumerSettings {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(5),
             max_size: i32::MAX as usize,
+            migration: MigrationPolicy::default(),
         }
     }
 }

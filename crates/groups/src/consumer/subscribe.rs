@@ -21,6 +21,14 @@ pub(super) fn compiled(regex: &str) -> Result<Regex, String> {
     Regex::builder().configure(config).build(&whole).map_err(|error| error.to_string())
 }
 
+/// Names of topics as a record has them, which do not keep the bytes in memory that they were read from.
+pub(super) fn sorted(names: &[Str]) -> Vec<Str> {
+    let mut names: Vec<Str> = names.iter().map(|name| Str::from(&**name)).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 impl Consumers {
     /// What each member wants of what there is.
     pub(super) fn wanting(&self, topics: &dyn Topics) -> Wanting {

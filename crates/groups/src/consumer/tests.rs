@@ -16,10 +16,10 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
-struct World(BTreeMap<Str, (TopicId, i32)>, u64);
+pub(super) struct World(pub(super) BTreeMap<Str, (TopicId, i32)>, u64);
 
 impl World {
-    fn with(mut self, name: &str, partitions: i32) -> Self {
+    pub(super) fn with(mut self, name: &str, partitions: i32) -> Self {
         let next = u8::try_from(self.0.len() + 1).expect("few topics");
         self.0.entry(name.into()).or_insert((TopicId(Uuid([next; 16])), 0)).1 = partitions;
         self.1 += 1;
@@ -120,7 +120,7 @@ impl Bench {
 
     fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
-        self.core.tick(self.now());
+        self.core.tick(&self.world, self.now());
         self.run();
     }
 

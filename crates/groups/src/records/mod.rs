@@ -179,7 +179,8 @@ fn read<M: Message>(value: Bytes) -> Result<(M, i16), RecordError> {
     Ok((M::decode(&mut input, version)?, version))
 }
 
-fn versioned<M: Message>(version: i16, message: &M) -> Bytes {
+/// A value behind its version.
+pub(crate) fn versioned<M: Message>(version: i16, message: &M) -> Bytes {
     tagged(version, version, message)
 }
 

@@ -58,6 +58,14 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         .rule(Rule::at_least(1))
         .read_only()
         .doc("The most members that a group of the new protocol may have."),
+    Key::new("group.consumer.migration.policy", ValueType::String, "bidirectional")
+        .rule(Rule::Words(&["disabled", "upgrade", "downgrade", "bidirectional"]))
+        .read_only()
+        .doc(
+            "Which groups change their protocol while they have members: classic ones that a member of the new protocol \
+             joins (upgrade), those of the new protocol in which members of the classic one are left (downgrade), both, \
+             or none.",
+        ),
     Key::new("group.consumer.session.timeout.ms", ValueType::Int, "45000")
         .rule(Rule::at_least(1))
         .read_only()

@@ -30,6 +30,8 @@ pub struct BrokerSettings {
     pub group_consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`.
     pub group_consumer_max_size: i32,
+    /// `group.consumer.migration.policy`.
+    pub group_consumer_migration_policy: String,
     /// `group.consumer.session.timeout.ms`.
     pub group_consumer_session_timeout_ms: i32,
     /// `group.initial.rebalance.delay.ms`.
@@ -121,6 +123,7 @@ impl BrokerSettings {
             follower_replication_throttled_rate: long("follower.replication.throttled.rate"),
             group_consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
             group_consumer_max_size: int("group.consumer.max.size"),
+            group_consumer_migration_policy: text("group.consumer.migration.policy").to_owned(),
             group_consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
             group_initial_rebalance_delay_ms: int("group.initial.rebalance.delay.ms"),
             group_max_session_timeout_ms: int("group.max.session.timeout.ms"),
