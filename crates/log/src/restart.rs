@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::producers::Producers;
 use crate::recovery::read_small;
 use crate::segment::Active;
+use crate::truncate::HalfWay;
 use crate::window::Window;
 use highwater_env::{Disk, Env, Event, File};
 use highwater_types::{LogId, Offset};
@@ -53,12 +54,15 @@ impl<E: Env> Log<E> {
         let disk = self.0.core.env.disk();
         let temporary = self.0.dir.join(format!("{RESTART}{TEMPORARY}"));
         write_synced(disk, &temporary, KIND.encode(&start.0.to_be_bytes())).await?;
-        let result = async {
+        let half_way = HalfWay::begin(self, "restart");
+        let restarting = async {
             disk.rename(&temporary, &self.0.dir.join(RESTART)).await?;
             disk.sync_dir(&self.0.dir).await?;
             self.begin_at(&mut appender, start).await
         };
-        result.await.map_err(|error| {
+        let result = restarting.await;
+        half_way.end();
+        result.map_err(|error| {
             self.poison("restart", &error);
             LogError::Poisoned
         })

@@ -13,7 +13,7 @@ use crate::scan::scan_segment;
 use crate::segment::Active;
 use crate::window::Window;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
-use highwater_types::{LeaderEpoch, Offset};
+use highwater_types::{LeaderEpoch, Offset, mutant};
 use std::io;
 
 impl<E: Env> Log<E> {
@@ -38,7 +38,9 @@ impl<E: Env> Log<E> {
         self.0.core.env.observe(&Event::Truncating { log: self.0.id, end: to });
         self.lower_mark(to).await?;
         self.lower_cleaned(to).await?;
+        let half_way = HalfWay::begin(self, "truncate");
         let result = self.cut(&mut appender, to).await;
+        half_way.end();
         result.map_err(|error| {
             self.poison("truncate", &error);
             LogError::Poisoned
@@ -193,6 +195,34 @@ impl<E: Env> Log<E> {
         let summary = scan.index.summary();
         let window = Window::new(summary.end, summary.size, core.options.verified_window_bytes_per_log);
         Ok((Active { file, created: appender.created, index: scan.index, window }, last_batch))
+    }
+}
+
+/// Work on a log's files that must not end half-way. If it is dropped there, what is known of the log is not what is
+/// there: it is put out of use, and what is there is found out when it is opened again.
+pub(crate) struct HalfWay<'a, E: Env> {
+    log: &'a Log<E>,
+    what: &'static str,
+    ended: bool,
+}
+
+impl<'a, E: Env> HalfWay<'a, E> {
+    pub(crate) fn begin(log: &'a Log<E>, what: &'static str) -> Self {
+        Self { log, what, ended: false }
+    }
+
+    /// The work has ended, one way or the other.
+    pub(crate) fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl<E: Env> Drop for HalfWay<'_, E> {
+    fn drop(&mut self) {
+        if !self.ended && !mutant!("trunc-cancelled") {
+            let error = io::Error::new(io::ErrorKind::Interrupted, "it was given up half-way");
+            self.log.poison(self.what, &error);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use common::*;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_log::{LogConfig, LogError, MarksFound, StoreError};
 use highwater_sim::disk::{Fault, Op, SyncFailure};
+use highwater_sim::executor::DiskPace;
 use highwater_types::{BrokerId, ClusterId, LeaderEpoch, Offset, Timestamp, Uuid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -471,6 +472,47 @@ fn truncation_is_durable_and_takes_everything_with_it() {
             assert_eq!(next.expect("an append").base_offset, Offset(to));
         });
     }
+}
+
+#[test]
+fn a_cut_that_is_given_up_half_way_is_no_damage() {
+    let mut ends = std::collections::BTreeSet::new();
+    for step in 0..200_u64 {
+        let bench = Bench::new(27);
+        bench.sim.block_on(async {
+            let (store, log) = bench.create(small()).await;
+            for sequence in 0..30 {
+                append(&log, &format!("some value of some length {sequence}")).await.expect("an append");
+            }
+            log.wait_synced(Offset(30)).await.expect("a sync");
+            bench.sim.sleep(Duration::from_secs(3)).await;
+            // What is synced after the cut is given up must not pass for proven.
+            for sequence in 30..40 {
+                append(&log, &format!("some value of some length {sequence}")).await.expect("an append");
+            }
+            let cut = async {
+                let cut = if step % 2 == 0 {
+                    log.truncate(Offset(3)).await.map(drop)
+                } else {
+                    log.restart_at(Offset(90)).await
+                };
+                cut.expect("nothing fails");
+            };
+            let slow = Duration::from_millis(1);
+            bench.sim.set_disk_pace(DiskPace { yield_one_in: 1, delay_one_in: 1, delay_max: slow });
+            first_of(cut, bench.sim.sleep(Duration::from_micros(step * 150))).await;
+            // As a node that stops does.
+            bench.sim.set_disk_pace(DiskPace::default());
+            let _ = store.close().await;
+            drop((store, log));
+            let (_store, log, report) = bench.reopen().await;
+            assert!(!report.is_alarming(), "step {step}: {report:?}");
+            ends.insert(report.end.0);
+            append(&log, "next").await.expect("an append");
+        });
+    }
+    // Some come too early, and some too late.
+    assert!([3, 40, 90].iter().all(|end| ends.contains(end)), "{ends:?}");
 }
 
 #[test]

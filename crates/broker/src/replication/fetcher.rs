@@ -8,7 +8,7 @@ use super::source::{Ready, Source};
 use crate::directory::Routing;
 use crate::state::Shared;
 use highwater_env::{Env, Event, Purpose, Rng, Task};
-use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId};
+use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId, mutant};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
@@ -56,13 +56,19 @@ impl<E: Env> Fetcher<E> {
                 continue;
             }
             let shared = Arc::clone(&self.shared);
-            let fetched = until_stop(&shared, self.fetch(&mut connection, ready)).await;
-            if let Some(Err(error)) = fetched {
-                connection = None;
-                self.session.begin_anew();
-                tracing::debug!(broker = %self.source.broker(), %error, "a fetch from the broker failed");
-                let pause = self.pause();
-                self.rest(Some(self.now().after(pause))).await;
+            let fetched = until_stop(&shared, self.fetch(&mut connection, &ready)).await;
+            match fetched {
+                // Carried out to the end even if the node stops: no log may be left half cut.
+                Some(Ok(Some(answer))) if !mutant!("trunc-cancelled") => self.take(ready, answer).await,
+                Some(Ok(Some(answer))) => drop(until_stop(&shared, self.take(ready, answer)).await),
+                Some(Ok(None)) | None => {}
+                Some(Err(error)) => {
+                    connection = None;
+                    self.session.begin_anew();
+                    tracing::debug!(broker = %self.source.broker(), %error, "a fetch from the broker failed");
+                    let pause = self.pause();
+                    self.rest(Some(self.now().after(pause))).await;
+                }
             }
         }
     }
@@ -131,12 +137,12 @@ impl<E: Env> Fetcher<E> {
         }
     }
 
-    /// One request, and all that comes of it.
+    /// One request; its answer, if there is anything to be done.
     async fn fetch(
         &mut self,
         connection: &mut Option<Connection<E>>,
-        ready: Vec<Ready<E>>,
-    ) -> io::Result<()> {
+        ready: &[Ready<E>],
+    ) -> io::Result<Option<FetchResponse>> {
         let settings = &self.shared.settings;
         let patience = Duration::from_millis(settings.replica_socket_timeout_ms.unsigned_abs().into());
         let incarnation = self.incarnation();
@@ -162,14 +168,13 @@ impl<E: Env> Fetcher<E> {
         let answer = self.unless_replaced(call).await?;
         if is_of_session(answer.error_code) {
             self.session.begin_anew();
-            return Ok(());
+            return Ok(None);
         }
         if answer.error_code != ErrorCode::NONE {
             return Err(io::Error::other(answer.error_code.name()));
         }
         self.session.answered(answer.session_id);
-        self.take(ready, answer).await;
-        Ok(())
+        Ok(Some(answer))
     }
 
     async fn take(&self, ready: Vec<Ready<E>>, answer: FetchResponse) {
