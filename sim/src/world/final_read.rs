@@ -8,7 +8,7 @@ use highwater_client::{
     Resource, StartAt, TopicMetadata,
 };
 use highwater_types::{LogId, Offset, PartitionIndex, Timestamp};
-use highwater_wire::Str;
+use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of how many records one has its time looked up.
 const LOOK_UP_ONE_IN: usize = 40;
-/// How often a partition is read anew whose start was moved by retention in the middle of it.
+/// How long to wait before a broker is asked again that does not know a topic.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often a partition is read anew whose start was moved by retention in the middle of it, and how often a broker is
+/// asked for a topic that it does not know.
 const MOST_ATTEMPTS: u32 = 10;
 
 /// Reads everything. A partition that cannot be read is written down as such.
@@ -27,7 +30,7 @@ pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
     let mut state = FinalState::default();
     // What brokers keep for themselves was sent by no client.
     for (name, topic) in cluster.topics.iter().filter(|(_, topic)| !topic.is_internal) {
-        let config = config(&admin, name).await?;
+        let Some(config) = config(machine, &client, &admin, name).await? else { continue };
         for partition in &topic.partitions {
             let key = (name.clone(), partition.index);
             match read_steadily(machine, &client, &admin, &key, topic).await {
@@ -49,9 +52,35 @@ pub(super) async fn read(machine: &Machine) -> Result<FinalState, ClientError> {
     Ok(state)
 }
 
-async fn config(admin: &Admin<SimEnv>, topic: &str) -> Result<BTreeMap<String, String>, ClientError> {
-    let described = admin.describe_configs(&Resource::Topic(topic.to_owned())).await?;
-    Ok(described.into_iter().filter_map(|it| Some((it.name.to_string(), it.value?.to_string()))).collect())
+/// The configuration of a topic; None if the topic is gone. Another broker than the one that listed it may hear of it a
+/// little later, or of its deletion a little earlier.
+async fn config(
+    machine: &Machine,
+    client: &Client<SimEnv>,
+    admin: &Admin<SimEnv>,
+    topic: &str,
+) -> Result<Option<BTreeMap<String, String>>, ClientError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match admin.describe_configs(&Resource::Topic(topic.to_owned())).await {
+            Ok(described) => {
+                let set =
+                    described.into_iter().filter_map(|it| Some((it.name.to_string(), it.value?.to_string())));
+                return Ok(Some(set.collect()));
+            }
+            Err(error)
+                if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                    && attempts < MOST_ATTEMPTS =>
+            {
+                machine.pause(PAUSE).await;
+                if !client.refresh_all().await?.topics.contains_key(topic) {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads a partition, and reads it anew if retention took away what was to be read next.
