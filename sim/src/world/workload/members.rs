@@ -1,5 +1,6 @@
-//! Members of consumer groups, one group for each way of sharing partitions out. They come and go, crash, fall asleep
-//! and come back as if nothing had been; some under a name that they keep, and now and then two of them under the same.
+//! Members of consumer groups: one group for each way of sharing partitions out, and one for two of them. They come
+//! and go, crash, fall asleep and come back as if nothing had been; some under a name that they keep, and now and then
+//! two of them under the same.
 
 use crate::executor::SimEnv;
 use crate::history::{FinalState, Op, Outcome, value_of};
@@ -16,8 +17,8 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The groups.
-const GROUPS: [&str; 3] = ["readers", "readers-cooperative", "readers-consumer"];
+/// The groups. The last one has members of both protocols, and moves from one to the other as they come and go.
+const GROUPS: [&str; 4] = ["readers", "readers-cooperative", "readers-consumer", "readers-mixed"];
 /// How long a member lives, on average.
 const LIFE: Duration = Duration::from_secs(12);
 /// How long a member sleeps that falls asleep, at most.
@@ -88,6 +89,9 @@ fn protocol(group: &str, rng: &mut Rng) -> GroupProtocol {
     match group {
         "readers" => GroupProtocol::Classic { assignor: ClassicAssignor::Range },
         "readers-cooperative" => GroupProtocol::Classic { assignor: ClassicAssignor::CooperativeSticky },
+        "readers-mixed" if rng.random_bool(0.5) => {
+            GroupProtocol::Classic { assignor: ClassicAssignor::CooperativeSticky }
+        }
         _ => {
             let assignors = [None, Some("uniform"), Some("range")];
             let assignor = assignors[rng.random_range(0..assignors.len())].map(str::to_owned);
