@@ -269,6 +269,8 @@ pub enum Event {
     GroupGeneration {
         /// The group.
         group: String,
+        /// The leader's epoch in which its coordinator is that.
+        coordinator: LeaderEpoch,
         /// The generation; -1: the group is gone.
         generation: i32,
         /// The protocol that its members chose.
@@ -280,6 +282,8 @@ pub enum Event {
     GroupOwners {
         /// The group.
         group: String,
+        /// The leader's epoch in which its coordinator is that.
+        coordinator: LeaderEpoch,
         /// Whether these are all of its members: the coordinator has read its log.
         all: bool,
         /// The members in the order of the log, each with its epoch and what it may read or has to give up; None: it is
@@ -290,6 +294,8 @@ pub enum Event {
     OffsetsCommitted {
         /// The group.
         group: String,
+        /// The leader's epoch in which its coordinator is that.
+        coordinator: LeaderEpoch,
         /// The generation or member epoch that the client named; -1 from one that is no member.
         generation: i32,
         /// The member.

@@ -8,11 +8,11 @@
 
 use super::rules::check;
 use super::{Checker, Seen};
-use crate::executor::{NodeId, Violation};
+use crate::executor::Violation;
 use highwater_env::{Event, GroupOwner};
-use highwater_types::{PartitionIndex, TopicId};
+use highwater_types::{LeaderEpoch, PartitionIndex, TopicId};
 use highwater_wire::{Decoder, Message, Str};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The protocol whose members keep their partitions while they join.
 const COOPERATIVE: &str = "cooperative-sticky";
@@ -20,6 +20,8 @@ const COOPERATIVE: &str = "cooperative-sticky";
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Owners {
+    /// The epoch of each group's latest coordinator.
+    coordinators: BTreeMap<String, LeaderEpoch>,
     groups: BTreeMap<String, Generation>,
     consumers: BTreeMap<String, Consumers>,
 }
@@ -32,11 +34,8 @@ struct Generation {
 }
 
 /// What is known of a group of the consumer protocol.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Consumers {
-    coordinator: NodeId,
-    /// Those that were it before, and may not know yet.
-    former: BTreeSet<NodeId>,
     epochs: BTreeMap<String, i32>,
     owners: BTreeMap<(TopicId, PartitionIndex), String>,
 }
@@ -76,9 +75,20 @@ impl Owners {
     ///
     /// # Errors
     /// The violation.
-    pub fn hear_of(&mut self, node: NodeId, event: &Event) -> Result<(), Violation> {
+    pub fn hear_of(&mut self, event: &Event) -> Result<(), Violation> {
+        if let Event::GroupGeneration { group, coordinator, .. }
+        | Event::GroupOwners { group, coordinator, .. }
+        | Event::OffsetsCommitted { group, coordinator, .. } = event
+        {
+            let latest = self.coordinators.entry(group.clone()).or_insert(*coordinator);
+            if coordinator < latest {
+                // It was replaced and has not heard of that: what it says is of the time before.
+                return Ok(());
+            }
+            *latest = *coordinator;
+        }
         match event {
-            Event::GroupGeneration { group, generation, protocol, members } => {
+            Event::GroupGeneration { group, generation, protocol, members, .. } => {
                 one_owner(group, *generation, members)?;
                 let is_new = self.groups.get(group).is_none_or(|known| known.number != *generation);
                 if protocol == COOPERATIVE && is_new {
@@ -93,14 +103,13 @@ impl Owners {
                 self.groups.insert(group.clone(), Generation { number: *generation, members });
                 Ok(())
             }
-            Event::GroupOwners { group, all, members } => {
+            Event::GroupOwners { group, all, members, .. } => {
                 self.groups.remove(group);
-                let known = self.consumers.entry(group.clone()).or_insert_with(|| Consumers::new(node));
-                known.hear(group, node, *all, members)
+                self.consumers.entry(group.clone()).or_default().hear(group, *all, members)
             }
-            Event::OffsetsCommitted { group, generation, member } if *generation >= 0 => {
+            Event::OffsetsCommitted { group, generation, member, .. } if *generation >= 0 => {
                 match (self.consumers.get(group), self.groups.get(group)) {
-                    (Some(known), _) => known.committed(group, node, *generation, member),
+                    (Some(known), _) => known.committed(group, *generation, member),
                     (None, Some(known)) => known.committed(group, *generation, member),
                     (None, None) => Ok(()),
                 }
@@ -124,25 +133,12 @@ impl Generation {
 }
 
 impl Consumers {
-    fn new(coordinator: NodeId) -> Self {
-        Self { coordinator, former: BTreeSet::new(), epochs: BTreeMap::new(), owners: BTreeMap::new() }
-    }
-
     fn hear(
         &mut self,
         group: &str,
-        node: NodeId,
         all: bool,
         members: &[(String, Option<GroupOwner>)],
     ) -> Result<(), Violation> {
-        if node != self.coordinator && (all || !self.former.contains(&node)) {
-            self.former.insert(self.coordinator);
-            self.former.remove(&node);
-            self.coordinator = node;
-        }
-        if node != self.coordinator {
-            return Ok(());
-        }
         if all {
             self.epochs.clear();
             self.owners.clear();
@@ -167,10 +163,7 @@ impl Consumers {
         Ok(())
     }
 
-    fn committed(&self, group: &str, node: NodeId, epoch: i32, member: &str) -> Result<(), Violation> {
-        if node != self.coordinator {
-            return Ok(());
-        }
+    fn committed(&self, group: &str, epoch: i32, member: &str) -> Result<(), Violation> {
         let known = self.epochs.get(member);
         check(known == Some(&epoch), "S12", || {
             let known =
@@ -242,7 +235,7 @@ fn each(topics: Vec<Part>) -> impl Iterator<Item = Key> {
 
 impl Checker for Owners {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
+        self.hear_of(seen.event).map_err(|violation| seen.place(violation))
     }
 }
 
@@ -251,6 +244,7 @@ mod tests {
     use super::*;
     use highwater_types::Uuid;
 
+    const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(3);
     const BOTH: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\0\0\0\0\x01\xff\xff\xff\xff";
     const FIRST: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
     const SECOND: &[u8] = b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff";
@@ -263,7 +257,13 @@ mod tests {
             .iter()
             .map(|(member, share)| ((*member).to_owned(), Vec::new(), share.to_vec()))
             .collect();
-        Event::GroupGeneration { group: "g".to_owned(), generation, protocol: "range".to_owned(), members }
+        Event::GroupGeneration {
+            group: "g".to_owned(),
+            coordinator: FIRST_EPOCH,
+            generation,
+            protocol: "range".to_owned(),
+            members,
+        }
     }
 
     fn cooperative(generation: i32, members: &[(&str, &[u8], &[u8])]) -> Event {
@@ -273,6 +273,7 @@ mod tests {
         let (group, protocol) = ("g".to_owned(), COOPERATIVE.to_owned());
         Event::GroupGeneration {
             group,
+            coordinator: FIRST_EPOCH,
             generation,
             protocol,
             members: members.iter().map(of_member).collect(),
@@ -288,22 +289,29 @@ mod tests {
             (epoch, partitions.iter().map(|partition| (topic, PartitionIndex(*partition))).collect())
         };
         let members = members.iter().map(|(member, has)| ((*member).to_owned(), has.map(owner))).collect();
-        Event::GroupOwners { group: "g".to_owned(), all, members }
+        Event::GroupOwners { group: "g".to_owned(), coordinator: FIRST_EPOCH, all, members }
     }
 
     fn commit(generation: i32, member: &str) -> Event {
-        Event::OffsetsCommitted { group: "g".to_owned(), generation, member: member.to_owned() }
-    }
-
-    fn check_at(events: &[(usize, Event)], expected: bool) {
-        let mut checker = Owners::default();
-        let heard = events.iter().try_for_each(|(node, event)| checker.hear_of(NodeId(*node), event));
-        assert_eq!(heard.is_ok(), expected, "{events:?}: {heard:?}");
+        let (group, member) = ("g".to_owned(), member.to_owned());
+        Event::OffsetsCommitted { group, coordinator: FIRST_EPOCH, generation, member }
     }
 
     fn check(events: &[Event], expected: bool) {
-        let events: Vec<_> = events.iter().map(|event| (0, event.clone())).collect();
-        check_at(&events, expected);
+        let mut checker = Owners::default();
+        let heard = events.iter().try_for_each(|event| checker.hear_of(event));
+        assert_eq!(heard.is_ok(), expected, "{events:?}: {heard:?}");
+    }
+
+    /// What the next coordinator says.
+    fn next(mut event: Event) -> Event {
+        if let Event::GroupGeneration { coordinator, .. }
+        | Event::GroupOwners { coordinator, .. }
+        | Event::OffsetsCommitted { coordinator, .. } = &mut event
+        {
+            *coordinator = LeaderEpoch(FIRST_EPOCH.0 + 1);
+        }
+        event
     }
 
     #[test]
@@ -323,7 +331,9 @@ mod tests {
             true,
         );
         check(&[first.clone(), generation(2, &[("b", BOTH)]), commit(1, "b")], false);
-        check(&[first, commit(1, "c")], false);
+        check(&[first.clone(), commit(1, "c")], false);
+        // One that was cut off reads its log again before it hears that it was replaced.
+        check(&[first.clone(), next(generation(5, &[("b", BOTH)])), first, next(commit(5, "b"))], true);
     }
 
     #[test]
@@ -347,11 +357,9 @@ mod tests {
         check(&[first.clone(), owners(false, &[("b", Some((2, &[1])))])], false);
         // What another coordinator reads in its log counts, and what those before it say late does not.
         let late = owners(false, &[("a", Some((2, &[0, 1])))]);
-        check_at(
-            &[(0, first), (1, owners(true, &[("a", Some((2, &[0])))])), (0, late.clone()), (1, shared)],
-            true,
-        );
-        check_at(&[(0, owners(true, &[("b", Some((1, &[1])))])), (0, late)], false);
+        let read = owners(true, &[("a", Some((2, &[0])))]);
+        check(&[first, next(read), late.clone(), next(shared)], true);
+        check(&[owners(true, &[("b", Some((1, &[1])))]), late], false);
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl<E: Env> Shard<E> {
                     state.doubtful = true;
                     rings = true;
                 }
-                Action::Note(note) => self.env.observe(&event(note)),
+                Action::Note(note) => self.env.observe(&event(note, self.epoch)),
             }
         }
         let due = state.coordinator.next_due();
@@ -247,10 +247,11 @@ impl<E: Env> Shard<E> {
 }
 
 /// What came to be, for the environment.
-fn event(note: Note) -> Event {
+fn event(note: Note, coordinator: LeaderEpoch) -> Event {
     match note {
         Note::Generation { group, generation, protocol, members } => Event::GroupGeneration {
             group: group.to_string(),
+            coordinator,
             generation,
             protocol: protocol.to_string(),
             members: members
@@ -260,14 +261,18 @@ fn event(note: Note) -> Event {
         },
         Note::Owners { group, all, members } => Event::GroupOwners {
             group: group.to_string(),
+            coordinator,
             all,
             members: members
                 .into_iter()
                 .map(|(id, owner)| (id.to_string(), owner.map(|owner| (owner.epoch, owner.partitions))))
                 .collect(),
         },
-        Note::Committed { group, generation, member } => {
-            Event::OffsetsCommitted { group: group.to_string(), generation, member: member.to_string() }
-        }
+        Note::Committed { group, generation, member } => Event::OffsetsCommitted {
+            group: group.to_string(),
+            coordinator,
+            generation,
+            member: member.to_string(),
+        },
     }
 }

@@ -43,8 +43,8 @@ impl Default for Groups {
 }
 
 impl Groups {
-    fn work(&mut self, now: Now) {
-        self.coordinator.tick(now);
+    fn work(&mut self, topics: &Known, now: Now) {
+        self.coordinator.tick(topics, now);
         while let Some(action) = self.coordinator.poll_action() {
             match action {
                 Action::Answer(token, answer) => drop(self.answers.insert(token, answer)),
@@ -93,7 +93,8 @@ pub(super) async fn serve(
     loop {
         let found = {
             let mut state = cluster.state();
-            state.groups.work(now(env));
+            let known = state.known();
+            state.groups.work(&known, now(env));
             state.groups.answers.remove(&token)
         };
         if let Some(found) = found {
@@ -110,6 +111,14 @@ fn now(env: &SimEnv) -> Now {
 type AtOnce = Box<dyn FnOnce(i32) -> Outcome + Send>;
 
 impl State {
+    fn known(&self) -> Known {
+        let known = self.topics.iter().map(|(name, topic)| {
+            let count = i32::try_from(topic.partitions.len()).expect("there are few");
+            (Str::from(name.as_str()), (topic.id, count))
+        });
+        Known(known.collect())
+    }
+
     /// What is answered at once, or the request that waits.
     fn asked(
         &mut self,
@@ -125,11 +134,7 @@ impl State {
         let token = Token(number);
         let fresh = Uuid::from_random(u128::from(number));
         let client = Client { id: "client", host: "/test", version, fresh };
-        let known = self.topics.iter().map(|(name, topic)| {
-            let count = i32::try_from(topic.partitions.len()).expect("there are few");
-            (Str::from(name.as_str()), (topic.id, count))
-        });
-        let known = Known(known.collect());
+        let known = self.known();
         let coordinator = &mut self.groups.coordinator;
         match key {
             ApiKey::FIND_COORDINATOR => return Some(Ok(Box::new(move |id| found(version, id)))),
@@ -137,12 +142,12 @@ impl State {
                 let response = offsets(coordinator, &decode(frame, version));
                 return Some(Ok(Box::new(move |id| answer::<OffsetFetchRequest>(id, version, &response))));
             }
-            ApiKey::JOIN_GROUP => coordinator.join(token, &client, &decode(frame, version), now),
-            ApiKey::SYNC_GROUP => coordinator.sync(token, &decode(frame, version), now),
-            ApiKey::HEARTBEAT => coordinator.heartbeat(token, &decode(frame, version), now),
+            ApiKey::JOIN_GROUP => coordinator.join(token, &client, &decode(frame, version), &known, now),
+            ApiKey::SYNC_GROUP => coordinator.sync(token, &decode(frame, version), &known, now),
+            ApiKey::HEARTBEAT => coordinator.heartbeat(token, &decode(frame, version), &known, now),
             ApiKey::LEAVE_GROUP => {
                 let request: LeaveGroupRequest = decode(frame, version);
-                coordinator.leave(token, &request.group_id, &request.members, now);
+                coordinator.leave(token, &request.group_id, &request.members, &known, now);
             }
             ApiKey::CONSUMER_GROUP_HEARTBEAT => {
                 coordinator.consumer_heartbeat(token, &client, &decode(frame, version), &known, now);
