@@ -171,7 +171,8 @@ pub(crate) async fn scan_segment<F: File>(
                 each(&header, position);
             }
             _ => {
-                let wanted = at.next()..end;
+                // A base offset is covered by no checksum; one that lies too far ahead for this segment has rotted.
+                let wanted = at.next()..end.min(Offset(base.0.saturating_add(i64::from(i32::MAX))));
                 let Some((position, next)) = find_batch(file, position, limit, wanted, limit).await else {
                     scan.damaged.push(at..end);
                     break;

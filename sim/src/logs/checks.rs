@@ -75,6 +75,8 @@ pub struct LogGhost {
     pub rotten: BTreeMap<Offset, Batch>,
     /// Ranges that the log itself reported as damaged.
     pub damaged: Vec<Range<Offset>>,
+    /// Those that were put back: while they were damaged, nobody knew what producers had sent there.
+    pub repaired: Vec<Range<Offset>>,
     /// The largest proven mark that a recovery started from.
     pub proven: Offset,
     /// The mark that the latest recovery started from.
@@ -119,6 +121,7 @@ impl LogGhost {
         self.batches.clear();
         self.rotten.clear();
         self.damaged.clear();
+        self.repaired.clear();
         (self.start, self.end, self.synced) = (start, Some(start), start);
         (self.deletion_asked, self.deletion_done) = (start, start);
         self.ever_synced = self.ever_synced.max(start);
@@ -202,6 +205,7 @@ impl LogGhost {
 
     /// What was damaged is there again: it is no excuse any more.
     fn repaired(&mut self, from: Offset, to: Offset) {
+        self.repaired.push(from..to);
         let parts = |known: Range<Offset>| [known.start..known.end.min(from), known.start.max(to)..known.end];
         let damaged = std::mem::take(&mut self.damaged).into_iter().flat_map(parts);
         self.damaged = damaged.filter(|part| part.start < part.end).collect();

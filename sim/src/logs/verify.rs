@@ -304,9 +304,14 @@ fn check_kept(
 /// Epochs never fall, a producer's order is the offset order, and nothing stands there twice.
 fn check_order(ghost: &Ghost, log: LogId, observed: &Observed) -> Result<(), Violation> {
     let mut epoch = LeaderEpoch::NONE;
-    let mut sequences: BTreeSet<(ProducerId, ProducerEpoch, i32)> = BTreeSet::new();
+    let mut sequences: BTreeMap<(ProducerId, ProducerEpoch, i32), Offset> = BTreeMap::new();
     let mut newest: BTreeMap<usize, u64> = BTreeMap::new();
-    let mut values: BTreeSet<u64> = BTreeSet::new();
+    let mut values: BTreeMap<u64, Offset> = BTreeMap::new();
+    // While what was sent first was damaged nobody knew that it stood there, and it was taken again.
+    let was_damaged = |first: Offset| {
+        let known = ghost.logs.get(&log);
+        known.is_some_and(|known| known.repaired.iter().any(|range| range.contains(&first)))
+    };
     for (&base, batch) in &observed.batches {
         if batch.epoch < epoch && ghost.strict() {
             return Err(Violation::new(
@@ -316,12 +321,16 @@ fn check_order(ghost: &Ghost, log: LogId, observed: &Observed) -> Result<(), Vio
         }
         epoch = batch.epoch;
         if let Some(producer) = batch.producer
-            && !sequences.insert(producer)
+            && let Some(first) = sequences.insert(producer, base)
+            && !was_damaged(first)
         {
             return Err(Violation::new("H5", format!("{log}: at {base} {producer:?} stands a second time")));
         }
         for &(offset, _, value) in batch.detail.iter().flat_map(|detail| &detail.records) {
-            if !values.insert(value) {
+            if let Some(first) = values.insert(value, offset) {
+                if was_damaged(first) {
+                    continue;
+                }
                 return Err(Violation::new(
                     "H5",
                     format!("{log}: at {offset} value {value} stands a second time"),

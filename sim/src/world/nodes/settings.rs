@@ -121,8 +121,7 @@ mod tests {
 
     #[test]
     fn the_smallest_number_of_replicas_that_a_topic_may_have_counts() {
-        let text =
-            "[scenario]\nkind = \"cluster\"\ndescription = \"d\"\nduration = \"10s\"\n[cluster]\nnodes = 3\n";
+        let text = "[scenario]\nkind = \"cluster\"\n[cluster]\nnodes = 3\n[[topics]]\nname = \"t\"\n";
         let mut scenario = Scenario::parse(text, "x.toml").unwrap();
         let topic = |name: &str, replicas, least: Option<&str>| TopicSpec {
             name: name.to_owned(),
