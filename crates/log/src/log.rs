@@ -33,6 +33,8 @@ pub(crate) struct LogInner<E: Env> {
     end: AtomicI64,
     synced: AtomicI64,
     state: AtomicU8,
+    /// Its files are being cut, or were left so by a cut that failed: what they lack is no damage.
+    pub half_way: AtomicBool,
     /// In the commit queue.
     pub dirty: AtomicBool,
     observer: Mutex<Option<Arc<dyn LogObserver>>>,
@@ -104,6 +106,7 @@ impl<E: Env> Log<E> {
             end: AtomicI64::new(end.0),
             synced: AtomicI64::new(end.0),
             state: AtomicU8::new(OPEN),
+            half_way: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             observer: Mutex::new(None),
             config: Mutex::new(Arc::clone(&config)),

@@ -401,6 +401,9 @@ impl<E: Env> Log<E> {
 
     /// Quarantines damaged offsets.
     pub(crate) fn note_damage(&self, damaged: &[Range<Offset>]) {
+        if self.0.half_way.load(Ordering::Acquire) {
+            return;
+        }
         let start = self.start_offset();
         // After a failed sync nobody knows what became of the bytes that it was for. They were promised to nobody, and
         // the next recovery drops them: that is no damage.

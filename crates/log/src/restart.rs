@@ -61,7 +61,7 @@ impl<E: Env> Log<E> {
             self.begin_at(&mut appender, start).await
         };
         let result = restarting.await;
-        half_way.end();
+        half_way.end(&result);
         result.map_err(|error| {
             self.poison("restart", &error);
             LogError::Poisoned

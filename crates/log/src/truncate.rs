@@ -15,6 +15,7 @@ use crate::window::Window;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_types::{LeaderEpoch, Offset, mutant};
 use std::io;
+use std::sync::atomic::Ordering;
 
 impl<E: Env> Log<E> {
     /// Moves the log's end back to `to`, or to the start of the batch that holds it; returns the new end. Durable
@@ -40,7 +41,7 @@ impl<E: Env> Log<E> {
         self.lower_cleaned(to).await?;
         let half_way = HalfWay::begin(self, "truncate");
         let result = self.cut(&mut appender, to).await;
-        half_way.end();
+        half_way.end(&result);
         result.map_err(|error| {
             self.poison("truncate", &error);
             LogError::Poisoned
@@ -208,12 +209,14 @@ pub(crate) struct HalfWay<'a, E: Env> {
 
 impl<'a, E: Env> HalfWay<'a, E> {
     pub(crate) fn begin(log: &'a Log<E>, what: &'static str) -> Self {
+        log.0.half_way.store(true, Ordering::Release);
         Self { log, what, ended: false }
     }
 
-    /// The work has ended, one way or the other.
-    pub(crate) fn end(mut self) {
+    /// The work has ended, one way or the other. If it failed, the files stay as they are.
+    pub(crate) fn end<T>(mut self, result: &io::Result<T>) {
         self.ended = true;
+        self.log.0.half_way.store(result.is_err(), Ordering::Release);
     }
 }
 

@@ -45,7 +45,10 @@ impl Shared {
         start: Offset,
     ) -> Result<(), Violation> {
         let Some(producers) = self.silence(log.id()) else { return Ok(()) };
-        self.with_log(log.id(), |ghost| ghost.restarting = Some(start));
+        if !log.is_poisoned() {
+            // An attempt before this one that failed half-way may still be completed by the next opening.
+            self.with_log(log.id(), |ghost| ghost.restarting = Some(start));
+        }
         let restarted = log.restart_at(start).await.is_ok();
         if !log.is_poisoned() {
             self.with_log(log.id(), |ghost| ghost.restarting = None);
