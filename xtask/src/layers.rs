@@ -14,6 +14,7 @@ pub const ORDER: &[&str] = &[
     "highwater-metadata",
     "highwater-quorum",
     "highwater-replication",
+    "highwater-assign",
     "highwater-groups",
     "highwater-transactions",
     "highwater-broker",
@@ -34,6 +35,7 @@ const PURE: &[&str] = &[
     "highwater-records",
     "highwater-metadata",
     "highwater-replication",
+    "highwater-assign",
     "highwater-groups",
     "highwater-transactions",
 ];

@@ -3,7 +3,7 @@
 use highwater_types::{BrokerId, Instant, LeaderEpoch, PartitionIndex, TopicId};
 use highwater_wire::messages::{MetadataResponse, MetadataResponseTopic};
 use highwater_wire::{ErrorCode, Str};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a client knows of its cluster: the brokers, and the topics it asked for.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct ClusterMetadata {
     pub controller: Option<BrokerId>,
     /// Host and port of each broker.
     pub brokers: BTreeMap<BrokerId, (String, u16)>,
+    /// The racks of the brokers that have one.
+    pub racks: BTreeMap<BrokerId, Str>,
     /// The topics, by name.
     pub topics: BTreeMap<Str, TopicMetadata>,
     /// The largest leader epoch of each partition that was ever told, of topics that were asked for: what is older
@@ -63,6 +65,11 @@ impl ClusterMetadata {
                 Some((broker.node_id, (broker.host.to_string(), u16::try_from(broker.port).ok()?)))
             })
             .collect();
+        self.racks = answer
+            .brokers
+            .iter()
+            .filter_map(|broker| Some((broker.node_id, own(broker.rack.as_ref())?)))
+            .collect();
         let mut refused = BTreeMap::new();
         for topic in &answer.topics {
             let Some(name) = own(topic.name.as_ref()) else { continue };
@@ -71,17 +78,26 @@ impl ClusterMetadata {
                 told.partitions.iter_mut().for_each(|partition| self.distrust(told.id, partition));
                 self.topics.insert(name, told);
             } else {
-                if let Some(gone) = self.topics.remove(&name) {
-                    self.epochs.retain(|(id, _), _| *id != gone.id);
-                }
+                self.forget(&name);
                 refused.insert(name, topic.error_code);
             }
         }
         refused
     }
-}
 
-impl ClusterMetadata {
+    /// Forgets topics that a broker did not name, which was asked for all.
+    pub(crate) fn keep_only(&mut self, answer: &MetadataResponse) {
+        let told: BTreeSet<&str> = answer.topics.iter().filter_map(|topic| topic.name.as_deref()).collect();
+        let gone: Vec<Str> = self.topics.keys().filter(|name| !told.contains(&***name)).cloned().collect();
+        gone.iter().for_each(|name| self.forget(name));
+    }
+
+    fn forget(&mut self, topic: &str) {
+        if let Some(gone) = self.topics.remove(topic) {
+            self.epochs.retain(|(id, _), _| *id != gone.id);
+        }
+    }
+
     /// A leader of an epoch before one that is known leads no more. Who leads instead is to be asked again.
     fn distrust(&mut self, topic: TopicId, partition: &mut PartitionMetadata) {
         if topic == TopicId::default() || partition.leader_epoch == LeaderEpoch::NONE {

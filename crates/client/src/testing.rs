@@ -189,6 +189,17 @@ impl FakeCluster {
         state.topics.insert(name.to_owned(), Topic { id, partitions: partitions.collect() });
     }
 
+    /// A topic has more partitions from now on.
+    pub(crate) fn grow_topic(&self, name: &str, partitions: i32) {
+        let mut state = self.state();
+        let brokers = state.brokers;
+        let topic = state.topics.get_mut(name).expect("it is there");
+        let known = i32::try_from(topic.partitions.len()).expect("few partitions");
+        topic.partitions.extend(
+            (known..partitions).map(|index| Partition { leader: index % brokers, ..Partition::default() }),
+        );
+    }
+
     /// Cuts a broker off from the others: it goes on to tell what it knew then, and writes and reads nothing any more.
     pub(crate) fn cut_off(&self, broker: i32) {
         let mut state = self.state();

@@ -3,9 +3,9 @@
 use crate::Coordinator;
 use crate::classic::{Classic, State};
 use crate::group::Group;
-use crate::subscription::CONSUMER;
 use crate::topics::Topics;
 use bytes::Bytes;
+use highwater_assign::protocol::CONSUMER;
 use highwater_wire::messages::consumer_group_describe;
 use highwater_wire::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
 use highwater_wire::messages::list_groups::ListedGroup;

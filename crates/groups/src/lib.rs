@@ -22,7 +22,6 @@ mod offsets;
 mod partition;
 mod records;
 mod settings;
-mod subscription;
 #[cfg(test)]
 mod testing;
 mod timers;
@@ -31,6 +30,7 @@ mod topics;
 pub use action::{Action, Answer, Client, Note, Now, Owner, Token, WriteId};
 pub use consumer::ConsumerSettings;
 pub use coordinator::Coordinator;
+pub use highwater_assign::Racks;
 pub use migration::MigrationPolicy;
 pub use offsets::{Commit, CommittedOffset, NewOffset};
 pub use partition::partition_of;

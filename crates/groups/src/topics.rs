@@ -1,5 +1,6 @@
 //! What a coordinator must know of topics.
 
+use highwater_assign::Racks;
 use highwater_types::TopicId;
 use highwater_wire::Str;
 
@@ -13,6 +14,9 @@ pub trait Topics {
 
     /// A topic's name, and how many partitions it has.
     fn by_id(&self, id: TopicId) -> Option<(Str, i32)>;
+
+    /// The racks of the brokers that each of a topic's partitions has replicas at, whether they run or not.
+    fn racks(&self, id: TopicId) -> Racks;
 
     /// The names of topics that users made.
     fn names(&self) -> Vec<Str>;
@@ -30,6 +34,10 @@ impl Topics for () {
 
     fn by_id(&self, _id: TopicId) -> Option<(Str, i32)> {
         None
+    }
+
+    fn racks(&self, _id: TopicId) -> Racks {
+        Racks::new()
     }
 
     fn names(&self) -> Vec<Str> {

@@ -2,10 +2,11 @@
 
 use crate::directory::Routing;
 use highwater_env::Env;
-use highwater_groups::Topics;
+use highwater_groups::{Racks, Topics};
 use highwater_metadata::is_internal_topic;
-use highwater_types::TopicId;
+use highwater_types::{BrokerId, TopicId};
 use highwater_wire::Str;
+use std::collections::BTreeMap;
 
 /// The topics of one state of the metadata.
 pub(crate) struct RoutedTopics<'a, E: Env>(pub(crate) &'a Routing<E>);
@@ -23,6 +24,18 @@ impl<E: Env> Topics for RoutedTopics<'_, E> {
     fn by_id(&self, id: TopicId) -> Option<(Str, i32)> {
         let topic = self.0.topic_by_id(id)?;
         Some((topic.name.clone(), count(topic.metadata.partitions().len())))
+    }
+
+    fn racks(&self, id: TopicId) -> Racks {
+        let brokers = self.0.image.brokers();
+        let racks: BTreeMap<BrokerId, Str> =
+            brokers.filter_map(|broker| Some((broker.id, Str::from(broker.rack.as_deref()?)))).collect();
+        let partitions = self.0.topic_by_id(id).into_iter().flat_map(|topic| topic.metadata.partitions());
+        partitions
+            .map(|partition| {
+                partition.replicas.iter().filter_map(|broker| racks.get(broker)).cloned().collect()
+            })
+            .collect()
     }
 
     fn names(&self) -> Vec<Str> {

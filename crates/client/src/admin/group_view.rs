@@ -1,6 +1,7 @@
 //! A group as people see it, whatever its protocol.
 
-use crate::group::assigned_partitions;
+use bytes::Bytes;
+use highwater_assign::protocol::assigned;
 use highwater_types::PartitionIndex;
 use highwater_wire::Str;
 use highwater_wire::messages::{consumer_group_describe, describe_groups};
@@ -33,6 +34,11 @@ pub struct GroupMember {
     pub partitions: Vec<(Str, PartitionIndex)>,
 }
 
+/// The partitions in an assignment of consumers; none in one that is of something else.
+fn partitions_of(assignment: &Bytes) -> Vec<(Str, PartitionIndex)> {
+    assigned(assignment).map_or_else(|_| Vec::new(), |share| share.into_iter().collect())
+}
+
 impl From<describe_groups::DescribedGroup> for GroupView {
     fn from(group: describe_groups::DescribedGroup) -> Self {
         let members = group.members.into_iter().map(|member| GroupMember {
@@ -40,7 +46,7 @@ impl From<describe_groups::DescribedGroup> for GroupView {
             instance: member.group_instance_id,
             client: member.client_id,
             host: member.client_host,
-            partitions: assigned_partitions(&member.member_assignment),
+            partitions: partitions_of(&member.member_assignment),
         });
         Self {
             state: group.group_state,

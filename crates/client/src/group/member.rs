@@ -2,11 +2,11 @@
 
 use super::config::{GroupConfig, GroupProtocol};
 use super::line::{Heard, Line, Membership};
-use super::protocol::NO_GENERATION;
 use super::{Partitions, Positions, Rebalance, classic, consumer_protocol};
 use crate::coordinator::Coordinator;
 use crate::offsets_of_groups::topics_to_commit;
 use crate::{Client, ClientConfig, ClientError, ConsumedRecord, Consumer, StartAt};
+use highwater_assign::protocol::NO_GENERATION;
 use highwater_env::{Env, First, Purpose, Task, first, sleep};
 use highwater_types::{Instant, Offset, PartitionIndex, Uuid};
 use highwater_wire::messages::{LeaveGroupRequest, MemberIdentity, OffsetCommitRequest};

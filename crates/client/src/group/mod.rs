@@ -16,11 +16,9 @@ mod config;
 mod consumer_protocol;
 mod line;
 mod member;
-mod protocol;
 
 pub use config::{ClassicAssignor, GroupConfig, GroupProtocol};
 pub use member::GroupConsumer;
-pub(crate) use protocol::assigned_partitions;
 
 use highwater_types::{Offset, PartitionIndex};
 use highwater_wire::{ErrorCode, Str};

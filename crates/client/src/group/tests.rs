@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::FakeCluster;
 use crate::{Client, ClientConfig, ClientError, ConsumedRecord};
+use highwater_env::{Env, sleep};
 use highwater_records::{Batch, BatchBuilder, Codec};
 use highwater_sim::{SimEnv, Simulation};
 use highwater_types::Timestamp;
@@ -24,8 +25,11 @@ fn run<F: Future<Output = ()>>(
         fill(&cluster, partition);
     }
     let env = simulation.node("client");
-    let config =
-        ClientConfig { request_timeout: Duration::from_secs(3), ..ClientConfig::new(["broker-0:9092"]) };
+    let config = ClientConfig {
+        request_timeout: Duration::from_secs(3),
+        metadata_max_age: Duration::from_secs(10),
+        ..ClientConfig::new(["broker-0:9092"])
+    };
     simulation.block_on(async {
         let client = Client::connect(env, config).await.expect("the cluster is there");
         test(cluster, client).await;
@@ -181,4 +185,21 @@ fn an_assignor_that_the_coordinator_has_not_is_an_error() {
         let code = error.and_then(|error| error.code());
         assert_eq!(code, Some(ErrorCode::UNSUPPORTED_ASSIGNOR));
     });
+}
+
+#[test]
+fn the_leader_of_a_group_sees_that_a_topic_grew() {
+    for (seed, protocol) in [(9, RANGE), (10, COOPERATIVE)] {
+        run(seed, 2, |cluster, client| async move {
+            let mut member = Member::new(&client, protocol.clone());
+            member.polls(10).await;
+            assert_eq!(member.consumer.assignment().count(), 2);
+            cluster.grow_topic("t", 4);
+            // Longer than metadata is believed.
+            sleep(client.env().clock(), client.config().metadata_max_age).await;
+            member.polls(60).await;
+            assert_eq!(member.consumer.assignment().count(), 4, "{protocol:?}: {:?}", member.told);
+            assert!(!member.told.iter().any(|told| told.starts_with("lost")), "{:?}", member.told);
+        });
+    }
 }

@@ -5,8 +5,8 @@ use super::{FakeCluster, Outcome, State, answer, decode};
 use bytes::Bytes;
 use highwater_env::{Env, sleep};
 use highwater_groups::{
-    Action, Answer, Client, Commit, ConsumerSettings, Coordinator, GroupSettings, NewOffset, Now, Token,
-    Topics,
+    Action, Answer, Client, Commit, ConsumerSettings, Coordinator, GroupSettings, NewOffset, Now, Racks,
+    Token, Topics,
 };
 use highwater_sim::SimEnv;
 use highwater_types::{BrokerId, Offset, TopicId, Uuid};
@@ -69,6 +69,10 @@ impl Topics for Known {
 
     fn by_id(&self, id: TopicId) -> Option<(Str, i32)> {
         self.0.iter().find(|(_, known)| known.0 == id).map(|(name, known)| (name.clone(), known.1))
+    }
+
+    fn racks(&self, _id: TopicId) -> Racks {
+        Racks::new()
     }
 
     fn names(&self) -> Vec<Str> {

@@ -3,8 +3,8 @@
 use super::{Classic, Member, State};
 use crate::desk::Desk;
 use crate::group::Group;
-use crate::subscription::CONSUMER;
 use crate::{Answer, Now};
+use highwater_assign::protocol::CONSUMER;
 use highwater_types::Timestamp;
 use highwater_wire::{ErrorCode, Str};
 

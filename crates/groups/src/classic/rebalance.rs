@@ -3,9 +3,9 @@
 use super::{FirstRound, State};
 use crate::desk::{Desk, Then};
 use crate::group::Group;
-use crate::subscription::{CONSUMER, topics_of};
 use crate::timers::Timer;
 use crate::{Answer, Now};
+use highwater_assign::protocol::{CONSUMER, topics_of};
 use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeSet;
 
@@ -178,7 +178,9 @@ impl super::Classic {
         let protocol = self.protocol.as_ref()?;
         let mut all = BTreeSet::new();
         for member in self.members.values() {
-            all.append(&mut topics_of(&member.metadata(protocol))?);
+            // The names do not keep the bytes in memory.
+            let topics = topics_of(&member.metadata(protocol)).ok()?;
+            all.extend(topics.iter().map(|topic| Str::from(&**topic)));
         }
         Some(all)
     }

@@ -5,10 +5,10 @@ use super::{Consumers, Member};
 use crate::classic::{self, Classic};
 use crate::desk::{Desk, Then};
 use crate::group::Group;
-use crate::subscription::assigned;
 use crate::topics::Topics;
 use crate::{GroupSettings, MemberMetadata, Now, Record};
 use bytes::Bytes;
+use highwater_assign::protocol::answer;
 use highwater_wire::Str;
 
 impl Group {
@@ -65,7 +65,7 @@ impl Member {
             rebalance_timeout: self.rebalance_timeout_ms,
             session_timeout: self.classic.as_ref().map_or(0, |classic| classic.session_timeout_ms),
             subscription: Bytes::new(),
-            assignment: assigned(has, &subscription),
+            assignment: answer(has, &subscription),
         };
         classic::Member::restored(&kept, protocols)
     }

@@ -361,6 +361,7 @@ impl Draft<'_> {
                 value.subscribed_topic_names.clone(),
                 value.subscribed_topic_regex.clone(),
                 value.server_assignor.clone(),
+                value.rack_id.clone(),
             )
         };
         let changed = before.as_ref().is_none_or(|before| wants(before) != wants(&value));

@@ -1,8 +1,8 @@
 //! Partitions by the names of their topics, as the classic protocol has them.
 
 use super::Partitions;
-use crate::subscription::NamedPartitions;
 use crate::topics::Topics;
+use highwater_assign::protocol::NamedPartitions;
 use highwater_types::{PartitionIndex, TopicId};
 use std::collections::BTreeSet;
 

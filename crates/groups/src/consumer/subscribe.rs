@@ -1,11 +1,11 @@
 //! Which topics members want, of those that there are.
 
 use super::Consumers;
-use super::assignor::Wanting;
 use super::heartbeat::Draft;
 use crate::Record;
 use crate::records::ConsumerGroupValue;
 use crate::topics::Topics;
+use highwater_assign::{Demand, Member};
 use highwater_types::TopicId;
 use highwater_wire::Str;
 use regex_automata::meta::{Config, Regex};
@@ -30,9 +30,9 @@ pub(super) fn sorted(names: &[Str]) -> Vec<Str> {
 }
 
 impl Consumers {
-    /// What each member wants of what there is.
-    pub(super) fn wanting(&self, topics: &dyn Topics) -> Wanting {
-        let mut wanting = Wanting::default();
+    /// What each member wants of what there is; where that is, if any of them says where it is itself.
+    pub(super) fn demand(&self, topics: &dyn Topics) -> Demand<TopicId> {
+        let mut demand = Demand::default();
         let mut matched: BTreeMap<&Str, Vec<Str>> = BTreeMap::new();
         let mut names = None;
         for member in self.members.values() {
@@ -54,14 +54,17 @@ impl Consumers {
             for name in member.topics.iter().chain(by_regex) {
                 let id = ids.entry(name.clone()).or_insert_with(|| {
                     let (id, count) = topics.topic(name)?;
-                    wanting.topics.insert(id, count);
+                    demand.topics.insert(id, count);
                     Some(id)
                 });
                 wants.extend(*id);
             }
-            wanting.members.insert(member.id.clone(), wants);
+            demand.members.insert(member.id.clone(), Member { topics: wants, rack: member.rack.clone() });
         }
-        wanting
+        if demand.asks_for_racks() {
+            demand.racks = demand.topics.keys().map(|topic| (*topic, topics.racks(*topic))).collect();
+        }
+        demand
     }
 
     /// Whether any member wants a topic by name.
@@ -81,7 +84,7 @@ impl Draft<'_> {
             return;
         }
         self.consumers.seen = Some(version);
-        let metadata_hash = hash(&self.consumers.wanting(topics));
+        let metadata_hash = hash(&self.consumers.demand(topics));
         if changed || metadata_hash != self.consumers.metadata_hash {
             let epoch = self.consumers.epoch + 1;
             let value = ConsumerGroupValue { epoch, metadata_hash };
@@ -90,12 +93,25 @@ impl Draft<'_> {
     }
 }
 
-/// A number for the topics and how many partitions they have: FNV-1a, so that it is the same on every machine.
-fn hash(wanting: &Wanting) -> i64 {
+/// A number for the topics, how many partitions they have, and where these are if that matters: FNV-1a, so that it is
+/// the same on every machine.
+fn hash(demand: &Demand<TopicId>) -> i64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for (topic, count) in &wanting.topics {
-        for byte in topic.0.0.iter().chain(&count.to_be_bytes()) {
+    let mut take = |bytes: &[u8]| {
+        for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for (topic, count) in &demand.topics {
+        take(&topic.0.0);
+        take(&count.to_be_bytes());
+        for racks in demand.racks.get(topic).into_iter().flatten() {
+            // Neither a name nor the end of a partition's racks can pass for part of another name.
+            for rack in racks {
+                take(rack.as_bytes());
+                take(&[0xff]);
+            }
+            take(&[0xfe]);
         }
     }
     hash as i64

@@ -27,8 +27,8 @@ impl Draft<'_> {
         if self.consumers.target_epoch >= self.consumers.epoch {
             return;
         }
-        let wanting = self.consumers.wanting(topics);
-        let shares = self.consumers.assignor().assign(&wanting, &self.consumers.targets);
+        let demand = self.consumers.demand(topics);
+        let shares = self.consumers.assignor().assign(&demand, &self.consumers.targets);
         let gone: Vec<Str> =
             self.consumers.targets.keys().filter(|member| !shares.contains_key(*member)).cloned().collect();
         for member in gone {

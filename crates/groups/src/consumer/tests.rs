@@ -4,8 +4,8 @@ use super::{each, gathered};
 use crate::testing::GROUP;
 use crate::topics::Topics;
 use crate::{
-    Action, Answer, Client, ConsumerSettings, Coordinator, GroupSettings, Now, OwnedPartitions, Record,
-    Token, WriteId,
+    Action, Answer, Client, ConsumerSettings, Coordinator, GroupSettings, Now, OwnedPartitions, Racks,
+    Record, Token, WriteId,
 };
 use highwater_types::{Instant, PartitionIndex, Timestamp, TopicId, Uuid};
 use highwater_wire::messages::consumer_group_heartbeat::{
@@ -16,13 +16,21 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct World(pub(super) BTreeMap<Str, (TopicId, i32)>, u64);
+pub(super) struct World(pub(super) BTreeMap<Str, (TopicId, i32)>, u64, BTreeMap<TopicId, Racks>);
 
 impl World {
     pub(super) fn with(mut self, name: &str, partitions: i32) -> Self {
         let next = u8::try_from(self.0.len() + 1).expect("few topics");
         self.0.entry(name.into()).or_insert((TopicId(Uuid([next; 16])), 0)).1 = partitions;
         self.1 += 1;
+        self
+    }
+
+    /// A topic has partitions with one replica each, in these racks.
+    fn placed(mut self, name: &str, racks: &[&str]) -> Self {
+        self = self.with(name, i32::try_from(racks.len()).expect("few partitions"));
+        let (id, _) = self.0[name];
+        self.2.insert(id, racks.iter().map(|rack| BTreeSet::from([Str::from(*rack)])).collect());
         self
     }
 }
@@ -38,6 +46,10 @@ impl Topics for World {
 
     fn by_id(&self, id: TopicId) -> Option<(Str, i32)> {
         self.0.iter().find(|(_, (known, _))| *known == id).map(|(name, (_, count))| (name.clone(), *count))
+    }
+
+    fn racks(&self, id: TopicId) -> Racks {
+        self.2.get(&id).cloned().unwrap_or_default()
     }
 
     fn names(&self) -> Vec<Str> {
@@ -68,6 +80,7 @@ struct Member {
     owned: BTreeSet<(TopicId, PartitionIndex)>,
     topics: Vec<Str>,
     regex: Option<Str>,
+    rack: Option<Str>,
 }
 
 impl Member {
@@ -148,6 +161,7 @@ impl Bench {
             rebalance_timeout_ms: 10_000,
             subscribed_topic_names: Some(member.topics.clone()),
             subscribed_topic_regex: member.regex.clone(),
+            rack_id: member.rack.clone(),
             topic_partitions: Some(owned.collect()),
             ..ConsumerGroupHeartbeatRequest::default()
         });
@@ -275,6 +289,29 @@ fn topics_are_wanted_by_regular_expression() {
     bench.world = bench.world.clone().with("orders-b", 2);
     bench.beat(&mut a);
     assert_eq!((a.epoch, a.owned.len()), (2, 3));
+}
+
+#[test]
+fn members_have_what_is_in_their_rack() {
+    let mut bench = Bench::new(World::default().placed("t", &["x", "y", "y", "x"]));
+    let within = |id, rack: &str| Member { rack: Some(rack.into()), ..Member::new(id, &["t"]) };
+    let (mut a, mut b) = (within("a", "y"), within("b", "x"));
+    let settle = |bench: &mut Bench, a: &mut Member, b: &mut Member| {
+        for _ in 0..3 {
+            assert_eq!((bench.beat(a), bench.beat(b)), (ErrorCode::NONE, ErrorCode::NONE));
+        }
+        (a.epoch, a.numbers(), b.numbers())
+    };
+    assert_eq!(settle(&mut bench, &mut a, &mut b), (2, vec![1, 2], vec![0, 3]));
+    // Replicas move, and so do partitions.
+    bench.world = bench.world.clone().placed("t", &["y", "x", "y", "x"]);
+    assert_eq!(settle(&mut bench, &mut a, &mut b), (3, vec![0, 2], vec![1, 3]));
+    // So do members.
+    (a.rack, b.rack) = (b.rack, a.rack);
+    assert_eq!(settle(&mut bench, &mut a, &mut b), (5, vec![1, 3], vec![0, 2]));
+    // Nothing does if it only seems that something might have changed.
+    bench.world = bench.world.clone().placed("t", &["y", "x", "y", "x"]).with("other", 1);
+    assert_eq!(settle(&mut bench, &mut a, &mut b), (5, vec![1, 3], vec![0, 2]));
 }
 
 #[test]

@@ -11,14 +11,17 @@ use crate::records::{
     ClassicMemberMetadata, ClassicProtocol, ConsumerGroupValue, ConsumerMemberValue, CurrentMemberValue,
     TargetEpochValue, TargetMemberValue,
 };
-use crate::subscription::{CONSUMER, Subscription, assignment_of, subscription_of};
 use crate::topics::Topics;
 use crate::{ConsumerSettings, Record};
 use bytes::Bytes;
+use highwater_assign::protocol::{Assignment, CONSUMER, Subscription, decode};
 use highwater_types::{PartitionIndex, TopicId, mutant};
 use highwater_wire::Str;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// Why a group cannot become one of the new protocol.
+const MALFORMED: &str = "the embedded consumer protocol is malformed";
 
 /// A member of the classic group, with what it says and has.
 struct Moving<'a> {
@@ -94,8 +97,7 @@ impl Classic {
         let mut owned: BTreeSet<(TopicId, PartitionIndex)> = BTreeSet::new();
         let mut moving = Vec::with_capacity(self.members.len());
         for member in self.members.values() {
-            let subscription = subscription_of(&member.metadata(&protocol))
-                .ok_or("the embedded consumer protocol is malformed")?;
+            let subscription = decode(&member.metadata(&protocol)).map_err(|_| MALFORMED)?;
             let mut assigned = Partitions::new();
             claim(&mut owned, &mut assigned, &assigned_to(member, topics)?);
             moving.push(Moving { member, subscription, assigned });
@@ -116,8 +118,7 @@ fn assigned_to(member: &classic::Member, topics: &dyn Topics) -> Result<Partitio
     if member.assignment.is_empty() {
         return Ok(Partitions::new());
     }
-    let assignment =
-        assignment_of(&member.assignment).ok_or("the embedded consumer protocol is malformed")?;
+    let assignment: Assignment = decode(&member.assignment).map_err(|_| MALFORMED)?;
     if assignment.user_data.is_some_and(|data| !data.is_empty()) {
         // It would be lost.
         return Err(

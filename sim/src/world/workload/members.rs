@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// The groups. The last one has members of both protocols, and moves from one to the other as they come and go.
 const GROUPS: [&str; 4] = ["readers", "readers-cooperative", "readers-consumer", "readers-mixed"];
+/// Where members say that they are, in turn. Where brokers stand in racks, these are among them.
+const RACKS: [Option<&str>; 3] = [Some("a"), Some("b"), None];
 /// How long a member lives, on average.
 const LIFE: Duration = Duration::from_secs(12);
 /// How long a member sleeps that falls asleep, at most.
@@ -54,8 +56,13 @@ pub(super) async fn run(machine: Machine, index: usize) {
         let group = GROUPS[rng.random_range(0..GROUPS.len())];
         // Two machines share each name.
         let instance = rng.random_bool(0.3).then(|| format!("member-{}", index / 2));
-        let protocol = protocol(group, &mut rng);
-        let Some(mut reading) = Reading::new(&machine, client, group, protocol, instance) else { return };
+        let config = GroupConfig {
+            protocol: protocol(group, &mut rng),
+            instance,
+            rack: RACKS[index % RACKS.len()].map(str::to_owned),
+            ..config(group)
+        };
+        let Some(mut reading) = Reading::new(&machine, client, group, config) else { return };
         let ends = machine.env.true_now().after(drawn_pause(&mut rng, LIFE));
         let eager = rng.random_bool(0.5);
         while !machine.is_over() && machine.env.true_now() < ends {
@@ -84,6 +91,19 @@ pub(super) async fn run(machine: Machine, index: usize) {
     }
 }
 
+/// What the members of a group have in common.
+fn config(group: &str) -> GroupConfig {
+    GroupConfig {
+        session_timeout: SESSION,
+        heartbeat_interval: HEARTBEAT,
+        max_poll_interval: MAX_POLL_INTERVAL,
+        auto_commit: None,
+        from_beginning: true,
+        consumer: ConsumerConfig { offset_reset: OffsetReset::Earliest, ..ConsumerConfig::default() },
+        ..GroupConfig::new(group)
+    }
+}
+
 /// How the members of a group share its partitions out.
 fn protocol(group: &str, rng: &mut Rng) -> GroupProtocol {
     match group {
@@ -107,24 +127,7 @@ async fn sleep_on(machine: &Machine, rng: &mut Rng, reading: &mut Reading) {
 }
 
 impl Reading {
-    fn new(
-        machine: &Machine,
-        client: Client<SimEnv>,
-        group: &str,
-        protocol: GroupProtocol,
-        instance: Option<String>,
-    ) -> Option<Self> {
-        let config = GroupConfig {
-            protocol,
-            instance,
-            session_timeout: SESSION,
-            heartbeat_interval: HEARTBEAT,
-            max_poll_interval: MAX_POLL_INTERVAL,
-            auto_commit: None,
-            from_beginning: true,
-            consumer: ConsumerConfig { offset_reset: OffsetReset::Earliest, ..ConsumerConfig::default() },
-            ..GroupConfig::new(group)
-        };
+    fn new(machine: &Machine, client: Client<SimEnv>, group: &str, config: GroupConfig) -> Option<Self> {
         let topics = machine.shared.topics.iter().map(|topic| topic.name.as_str());
         match GroupConsumer::new(client, topics, config) {
             Ok(consumer) => Some(Self {
@@ -316,7 +319,8 @@ async fn drain_group(
 ) -> Result<(), String> {
     let client = machine.try_connect().await.map_err(|error| error.to_string())?;
     let admin = Admin::new(client.clone());
-    let mut reading = Reading::new(machine, client, group, protocol, None).ok_or("no member can be made")?;
+    let mut reading = Reading::new(machine, client, group, GroupConfig { protocol, ..config(group) })
+        .ok_or("no member can be made")?;
     let drained = timeout(machine.env.clock(), DRAINED_WITHIN, async {
         loop {
             if let Err(error) = reading.poll(machine).await {

@@ -3,12 +3,15 @@
 use super::checked;
 use crate::coordinator::Coordinator;
 use crate::group::Partitions;
-use crate::group::assignor::Wanting;
+use crate::group::assignor::{Wanting, demand};
 use crate::group::config::{ClassicAssignor, GroupConfig};
 use crate::group::line::Line;
-use crate::group::protocol::{Assignment, NO_GENERATION, Subscription, decode, each, encode, listed};
 use crate::{Client, ClientError};
 use bytes::Bytes;
+use highwater_assign::Demand;
+use highwater_assign::protocol::{
+    Assignment, CONSUMER, NO_GENERATION, Subscription, assigned, decode, encode, listed,
+};
 use highwater_env::{Env, sleep};
 use highwater_wire::messages::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, SyncGroupRequest,
@@ -18,8 +21,6 @@ use highwater_wire::{ErrorCode, Str};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The kind of protocols that consumers have.
-const CONSUMER: Str = Str::from_static("consumer");
 /// How long to wait before joining is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,8 +35,8 @@ pub(super) struct Joining<'a, E: Env> {
 
 /// How joining ends.
 pub(super) enum Outcome {
-    /// The member has a share in the generation that it was told of.
-    Member(Partitions),
+    /// The member has a share in the generation that it was told of. If it leads, it knows of what it gave shares.
+    Member(Partitions, Option<Demand<Str>>),
     /// The group does not know the member any more, which still has partitions.
     Lost,
 }
@@ -58,7 +59,7 @@ impl<E: Env> Joining<'_, E> {
                 Step::Unknown => Step::Unknown,
             };
             match step {
-                Step::Done(share) => return Ok(Outcome::Member(share)),
+                Step::Done((share, led)) => return Ok(Outcome::Member(share, led)),
                 Step::Again => {}
                 Step::Unknown => {
                     self.line.identify(Str::new(), NO_GENERATION);
@@ -75,11 +76,9 @@ impl<E: Env> Joining<'_, E> {
         let generation = self.line.membership().joined;
         let rack = self.config.rack.as_deref().map(Str::from);
         let owned = listed(&self.line.owned());
-        let mut subscription = Subscription::new(self.topics, owned, generation, rack);
-        if self.assignor == ClassicAssignor::CooperativeSticky {
-            subscription.user_data = Some(Bytes::copy_from_slice(&generation.to_be_bytes()));
-        }
-        encode(&subscription)
+        let is_sticky = self.assignor == ClassicAssignor::CooperativeSticky;
+        let user_data = is_sticky.then(|| Bytes::copy_from_slice(&generation.to_be_bytes()));
+        encode(&Subscription { topics: self.topics.to_vec(), user_data, owned, generation, rack })
     }
 
     async fn join(&self) -> Result<Step<JoinGroupResponse>, ClientError> {
@@ -92,7 +91,7 @@ impl<E: Env> Joining<'_, E> {
             rebalance_timeout_ms: millis(self.config.max_poll_interval),
             member_id: membership.id,
             group_instance_id: membership.instance,
-            protocol_type: CONSUMER,
+            protocol_type: Str::from_static(CONSUMER),
             protocols: vec![JoinGroupRequestProtocol { name, metadata: self.subscription() }],
             reason: None,
         };
@@ -113,26 +112,33 @@ impl<E: Env> Joining<'_, E> {
     }
 
     /// Again: the group shares its partitions anew.
-    async fn sync(&self, joined: &JoinGroupResponse) -> Result<Step<Partitions>, ClientError> {
+    async fn sync(
+        &self,
+        joined: &JoinGroupResponse,
+    ) -> Result<Step<(Partitions, Option<Demand<Str>>)>, ClientError> {
         let membership = self.line.membership();
         let leads = joined.leader == membership.id && !joined.skip_assignment;
-        let assignments =
-            if leads { assign(self.coordinator.client(), self.assignor, joined).await? } else { Vec::new() };
+        let (assignments, led) = match leads {
+            true => {
+                let (assignments, demand) = assign(self.coordinator.client(), self.assignor, joined).await?;
+                (assignments, Some(demand))
+            }
+            false => (Vec::new(), None),
+        };
         let request = SyncGroupRequest {
             group_id: self.coordinator.group().clone(),
             generation_id: membership.joined,
             member_id: membership.id,
             group_instance_id: membership.instance,
-            protocol_type: Some(CONSUMER),
+            protocol_type: Some(Str::from_static(CONSUMER)),
             protocol_name: Some(Str::from_static(self.assignor.name())),
             assignments,
         };
         let answer = self.coordinator.call(&request, |answer| answer.error_code).await?;
         match answer.error_code {
             ErrorCode::NONE => {
-                let assignment: Assignment = decode(&answer.assignment).map_err(unreadable)?;
-                let share = each(assignment.assigned_partitions).collect();
-                Ok(Step::Done(checked(share, self.topics).map_err(unreadable)?))
+                let share = assigned(&answer.assignment).map_err(unreadable)?;
+                Ok(Step::Done((checked(share, self.topics).map_err(unreadable)?, led)))
             }
             ErrorCode::UNKNOWN_MEMBER_ID => Ok(Step::Unknown),
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => Ok(Step::Again),
@@ -145,34 +151,26 @@ fn unreadable(cause: impl ToString) -> ClientError {
     ClientError::Protocol { peer: "another member".to_owned(), cause: cause.to_string() }
 }
 
-/// The leader's part: who gets what.
+/// The leader's part: who gets what, and of what.
 async fn assign<E: Env>(
     client: &Client<E>,
     assignor: ClassicAssignor,
     joined: &JoinGroupResponse,
-) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
+) -> Result<(Vec<SyncGroupRequestAssignment>, Demand<Str>), ClientError> {
     let mut members = Vec::new();
     for member in &joined.members {
-        let subscription: Subscription = decode(&member.metadata).map_err(unreadable)?;
+        let subscription = decode(&member.metadata).map_err(unreadable)?;
         members.push(Wanting::new(member.member_id.clone(), subscription));
     }
     let topics: BTreeSet<&Str> = members.iter().flat_map(Wanting::topics).collect();
     let names: Vec<&str> = topics.iter().map(|topic| &***topic).collect();
     // Topics that are not there have no partitions yet.
     client.retry("the metadata of a group's topics", || client.refresh(&names, false)).await?;
-    let metadata = client.metadata();
-    let counts = topics
-        .iter()
-        .filter_map(|topic| {
-            let count = metadata.topics.get(*topic)?.partitions.len();
-            Some(((*topic).clone(), i32::try_from(count).unwrap_or(i32::MAX)))
-        })
-        .collect();
-    let shares = assignor.assign(&members, &counts).into_iter();
-    Ok(shares
-        .map(|(member_id, share)| SyncGroupRequestAssignment {
-            member_id,
-            assignment: encode(&Assignment::new(listed(&share))),
-        })
-        .collect())
+    let demand = demand(&members, &client.metadata());
+    let shares = assignor.assign(&members, &demand).into_iter();
+    let assignments = shares.map(|(member_id, share)| SyncGroupRequestAssignment {
+        member_id,
+        assignment: encode(&Assignment { partitions: listed(&share), user_data: None }),
+    });
+    Ok((assignments.collect(), demand))
 }

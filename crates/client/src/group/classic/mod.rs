@@ -2,6 +2,7 @@
 //! user works on records. It ends when the member is lost, and makes way for another when the member is to join again.
 
 mod join;
+mod led;
 
 use super::Partitions;
 use super::config::{ClassicAssignor, GroupConfig};
@@ -11,6 +12,7 @@ use highwater_env::{Env, sleep, timeout};
 use highwater_wire::messages::HeartbeatRequest;
 use highwater_wire::{ErrorCode, Str};
 use join::{Joining, Outcome};
+use led::Led;
 use std::sync::Arc;
 
 /// One who speaks for a member.
@@ -34,16 +36,21 @@ impl<E: Env> Speaker<E> {
             topics: &self.topics,
             line: &self.line,
         };
-        match joining.run().await {
-            Ok(Outcome::Member(share)) => self.line.offer(share),
+        let led = match joining.run().await {
+            Ok(Outcome::Member(share, led)) => {
+                self.line.offer(share);
+                led
+            }
             Ok(Outcome::Lost) => return self.line.hear(Heard::Lost),
             Err(error) => return self.line.hear(Heard::Refused(error)),
-        }
-        self.beat().await;
+        };
+        let now = self.coordinator.client().env().clock().now();
+        self.beat(led.map(|demand| Led::new(demand, now))).await;
     }
 
-    async fn beat(&self) {
-        let clock = self.coordinator.client().env().clock();
+    async fn beat(&self, mut led: Option<Led>) {
+        let client = self.coordinator.client();
+        let clock = client.env().clock();
         let membership = self.line.membership();
         let request = HeartbeatRequest {
             group_id: self.coordinator.group().clone(),
@@ -78,6 +85,11 @@ impl<E: Env> Speaker<E> {
             }
             if clock.now().since(answered) >= session {
                 return self.line.hear(Heard::Lost);
+            }
+            if let Some(led) = &mut led
+                && led.has_changed(client).await
+            {
+                self.line.hear(Heard::Rebalance);
             }
         }
     }

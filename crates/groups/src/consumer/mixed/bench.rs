@@ -4,7 +4,6 @@
 use crate::consumer::tests::World;
 use crate::consumer::{JOINS, LEAVES, LEAVES_FOR_A_WHILE};
 use crate::records::versioned;
-use crate::subscription::{NamedPartitions, Subscription, assigned, assignment_of, subscription_of};
 use crate::testing::GROUP;
 use crate::topics::Topics;
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     Now, Record, Token, WriteId,
 };
 use bytes::Bytes;
+use highwater_assign::protocol::{self, NamedPartitions, Subscription};
 use highwater_types::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
 use highwater_wire::messages::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, TopicPartitions};
 use highwater_wire::messages::{
@@ -340,7 +340,7 @@ impl Member {
         let subscription = Subscription {
             topics: self.topics.clone(),
             user_data: None,
-            owned: named(&self.owned),
+            owned: protocol::listed(&self.owned),
             generation: self.epoch,
             rack: None,
         };
@@ -414,7 +414,7 @@ impl Member {
                         let (name, _) = bench.world.by_id(topic.topic_id)?;
                         Some(NamedPartitions { topic: name, partitions: topic.partitions })
                     });
-                    self.owned = each(named.collect());
+                    self.owned = each(&named.collect::<Vec<_>>());
                 }
                 ErrorCode::NONE
             }
@@ -434,11 +434,11 @@ impl Member {
 /// The cooperative way to share out: what somebody has goes to nobody else before it is given up.
 fn shared_out<'a>(members: impl Iterator<Item = (&'a Str, &'a Bytes)>, world: &World) -> Vec<(Str, Bytes)> {
     let members: Vec<(&Str, &Bytes, Subscription)> = members
-        .map(|(id, bytes)| (id, bytes, subscription_of(bytes).expect("members say what they want")))
+        .map(|(id, bytes)| (id, bytes, protocol::decode(bytes).expect("members say what they want")))
         .collect();
     let mut owners: BTreeMap<Key, &Str> = BTreeMap::new();
     for (id, _, subscription) in &members {
-        owners.extend(each(subscription.owned.clone()).into_iter().map(|key| (key, *id)));
+        owners.extend(each(&subscription.owned).into_iter().map(|key| (key, *id)));
     }
     let mut shares: BTreeMap<&Str, BTreeSet<Key>> = BTreeMap::new();
     for topic in world.names() {
@@ -454,30 +454,16 @@ fn shared_out<'a>(members: impl Iterator<Item = (&'a Str, &'a Bytes)>, world: &W
         }
     }
     let share = |id: &Str| shares.get(id).cloned().unwrap_or_default();
-    members.iter().map(|(id, bytes, _)| ((*id).clone(), assigned(named(&share(id)), bytes))).collect()
+    members
+        .iter()
+        .map(|(id, bytes, _)| ((*id).clone(), protocol::answer(protocol::listed(&share(id)), bytes)))
+        .collect()
 }
 
-pub(super) fn named(keys: &BTreeSet<Key>) -> Vec<NamedPartitions> {
-    let mut topics: BTreeMap<&Str, Vec<PartitionIndex>> = BTreeMap::new();
-    for (topic, partition) in keys {
-        topics.entry(topic).or_default().push(*partition);
-    }
-    let part = |(topic, partitions): (&Str, Vec<PartitionIndex>)| NamedPartitions {
-        topic: topic.clone(),
-        partitions,
-    };
-    topics.into_iter().map(part).collect()
-}
-
-fn each(named: Vec<NamedPartitions>) -> BTreeSet<Key> {
-    let of_topic =
-        |part: NamedPartitions| part.partitions.into_iter().map(move |index| (part.topic.clone(), index));
-    named.into_iter().flat_map(of_topic).collect()
+fn each(named: &[NamedPartitions]) -> BTreeSet<Key> {
+    protocol::each(named).collect()
 }
 
 fn keys(assignment: &Bytes) -> BTreeSet<Key> {
-    if assignment.is_empty() {
-        return BTreeSet::new();
-    }
-    each(assignment_of(assignment).expect("assignments can be read").partitions)
+    protocol::assigned(assignment).expect("assignments can be read")
 }

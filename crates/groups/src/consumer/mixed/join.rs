@@ -7,10 +7,10 @@ use crate::classic::{ID_FIRST_FROM, NULL_PROTOCOL_FROM, join_refused, new_id};
 use crate::desk::{Desk, Then};
 use crate::group::Group;
 use crate::records::{ClassicMemberMetadata, ClassicProtocol, ConsumerMemberValue};
-use crate::subscription::{CONSUMER, Subscription, subscription_of};
 use crate::topics::Topics;
 use crate::{Answer, Client, Now, Token};
 use bytes::Bytes;
+use highwater_assign::protocol::{CONSUMER, Subscription, decode};
 use highwater_types::mutant;
 use highwater_wire::messages::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use highwater_wire::{ErrorCode, Str};
@@ -67,7 +67,7 @@ impl Draft<'_> {
         if *request.protocol_type != *CONSUMER || !self.consumers.supports(&mut names) {
             return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
         }
-        let first = request.protocols.first().and_then(|protocol| subscription_of(&protocol.metadata));
+        let first = request.protocols.first().and_then(|protocol| decode(&protocol.metadata).ok());
         first.ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
     }
 

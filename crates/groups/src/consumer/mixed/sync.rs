@@ -5,9 +5,9 @@ use super::super::{Consumers, MemberState};
 use crate::classic::sync_refused;
 use crate::desk::Desk;
 use crate::group::Group;
-use crate::subscription::{CONSUMER, assigned};
 use crate::topics::Topics;
 use crate::{Answer, Now, Token};
+use highwater_assign::protocol::{CONSUMER, answer};
 use highwater_wire::messages::{SyncGroupRequest, SyncGroupResponse};
 use highwater_wire::{ErrorCode, Str};
 
@@ -60,7 +60,7 @@ impl Consumers {
         Ok(SyncGroupResponse {
             protocol_type: Some(Str::from_static(CONSUMER)),
             protocol_name: Some(first.name.clone()),
-            assignment: assigned(named(&member.assigned, topics), &first.metadata),
+            assignment: answer(named(&member.assigned, topics), &first.metadata),
             ..SyncGroupResponse::default()
         })
     }

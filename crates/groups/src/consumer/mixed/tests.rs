@@ -1,12 +1,12 @@
 //! Groups that move from one protocol to the other, step by step.
 
-use super::bench::{Bench, Member, Next, SESSION_MS, named, settings};
+use super::bench::{Bench, Member, Next, SESSION_MS, settings};
 use crate::consumer::tests::World;
 use crate::records::versioned;
-use crate::subscription::{Assignment, Subscription, subscription_of};
 use crate::testing::GROUP;
 use crate::{Answer, MemberMetadata, MigrationPolicy, Record};
 use bytes::Bytes;
+use highwater_assign::protocol::{Assignment, Subscription, decode, listed};
 use highwater_types::PartitionIndex;
 use highwater_wire::ErrorCode;
 use highwater_wire::messages::ConsumerGroupHeartbeatResponse;
@@ -369,7 +369,7 @@ fn a_static_member_that_waited_for_more_gets_it_when_it_is_back() {
 fn what_members_say_they_have_is_read_back() {
     let mut member = Member::classic("a", &["t"]);
     member.owned.insert(("t".into(), PartitionIndex(3)));
-    let read = subscription_of(&member.metadata()).expect("it can be read");
+    let read: Subscription = decode(&member.metadata()).expect("it can be read");
     let Subscription { topics, owned, .. } = read;
-    assert_eq!((topics, owned), (vec!["t".into()], named(&member.owned)));
+    assert_eq!((topics, owned), (vec!["t".into()], listed(&member.owned)));
 }

@@ -1,6 +1,26 @@
-use super::super::kit::{shown, wanting};
+use super::super::Partitions;
 use super::*;
+use highwater_assign::Share;
 use proptest::prelude::*;
+
+fn wanting(id: &str, topics: &[&str]) -> Wanting {
+    let mut wanting = Wanting { id: id.into(), ..Wanting::default() };
+    wanting.member.topics = topics.iter().map(|topic| (*topic).into()).collect();
+    wanting
+}
+
+fn demand(members: &[Wanting], topics: &BTreeMap<Str, i32>) -> Demand<Str> {
+    let members = members.iter().map(|wanting| (wanting.id.clone(), wanting.member.clone())).collect();
+    Demand { members, topics: topics.clone(), ..Demand::default() }
+}
+
+fn shown(shares: &Shares<Str>) -> String {
+    let line = |(member, share): (&Str, &Share<Str>)| {
+        let names = share.iter().map(|(topic, partition)| format!(" {topic}-{partition}"));
+        format!("{member}{}", names.collect::<String>())
+    };
+    shares.iter().map(line).collect::<Vec<_>>().join("; ")
+}
 
 fn topics(topics: &[(&str, i32)]) -> BTreeMap<Str, i32> {
     topics.iter().map(|(topic, count)| ((*topic).into(), *count)).collect()
@@ -13,7 +33,7 @@ fn owning(member: &str, generation: i32, partitions: &[i32]) -> Wanting {
 }
 
 fn check(members: &[Wanting], partitions: i32, expected: &str) {
-    assert_eq!(shown(&assign(members, &topics(&[("t", partitions)]))), expected);
+    assert_eq!(shown(&assign(members, &demand(members, &topics(&[("t", partitions)])))), expected);
 }
 
 #[test]
@@ -43,18 +63,18 @@ fn claims_that_make_no_sense_are_ignored() {
 
 #[test]
 fn who_wants_a_topic_no_more_gives_it_up_first() {
-    let leaving = Wanting { topics: BTreeSet::from(["u".into()]), ..owning("a", 1, &[0]) };
+    let leaving = Wanting { member: wanting("a", &["u"]).member, ..owning("a", 1, &[0]) };
     let members = [leaving, owning("b", 1, &[1])];
-    assert_eq!(shown(&assign(&members, &topics(&[("t", 2), ("u", 1)]))), "a u-0; b t-1");
+    assert_eq!(shown(&assign(&members, &demand(&members, &topics(&[("t", 2), ("u", 1)])))), "a u-0; b t-1");
 }
 
 /// What members have after rounds enough, each of which has taken what it was given.
 fn settled(members: &mut [Wanting], partitions: &BTreeMap<Str, i32>) -> usize {
     for round in 0..8 {
-        let shares = assign(members, partitions);
+        let shares = assign(members, &demand(members, partitions));
         let mut changed = false;
         for member in members.iter_mut() {
-            let share = shares[&member.member].clone();
+            let share = shares[&member.id].clone();
             changed |= share != member.owned;
             (member.owned, member.generation) = (share, round);
         }
@@ -81,8 +101,9 @@ proptest! {
             .enumerate()
             .map(|(number, topics)| {
                 let topics = if same { &wants[0] } else { topics };
-                let topics = topics.iter().map(|topic| format!("t{topic}").into()).collect();
-                Wanting { member: format!("m{number}").into(), topics, ..Wanting::default() }
+                let topics: Vec<String> = topics.iter().map(|topic| format!("t{topic}")).collect();
+                let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+                wanting(&format!("m{number}"), &topics)
             })
             .collect();
         for (member, topic, partition, generation) in claims {
@@ -93,14 +114,14 @@ proptest! {
         }
         for _ in 0..2 {
             // No partition is given to one while another has it by a claim that is as good.
-            let shares = assign(&members, &partitions);
+            let shares = assign(&members, &demand(&members, &partitions));
             let mut owners = BTreeMap::new();
             for member in &members {
-                for key in &shares[&member.member] {
-                    prop_assert!(member.topics.contains(&key.0) && key.1.0 >= 0 && key.1.0 < partitions[&key.0]);
-                    prop_assert!(owners.insert(key.clone(), member.member.clone()).is_none());
+                for key in &shares[&member.id] {
+                    prop_assert!(member.topics().contains(&key.0) && key.1.0 >= 0 && key.1.0 < partitions[&key.0]);
+                    prop_assert!(owners.insert(key.clone(), member.id.clone()).is_none());
                     let mine = member.owned.contains(key).then_some(member.generation);
-                    let others = members.iter().filter(|it| it.member != member.member && it.owned.contains(key));
+                    let others = members.iter().filter(|it| it.id != member.id && it.owned.contains(key));
                     prop_assert!(others.map(|it| Some(it.generation)).max().is_none_or(|other| mine > other));
                 }
             }
@@ -110,13 +131,13 @@ proptest! {
             prop_assert!(settled(&mut members, &partitions) <= rounds);
             let owned: Partitions = members.iter().flat_map(|member| member.owned.clone()).collect();
             for (topic, count) in &partitions {
-                let wanted = members.iter().any(|member| member.topics.contains(topic));
+                let wanted = members.iter().any(|member| member.topics().contains(topic));
                 let here = owned.iter().filter(|key| key.0 == *topic).count();
                 prop_assert_eq!(here, if wanted { *count as usize } else { 0 });
             }
             for member in &members {
                 for key in &member.owned {
-                    for other in members.iter().filter(|other| other.topics.contains(&key.0)) {
+                    for other in members.iter().filter(|other| other.topics().contains(&key.0)) {
                         prop_assert!(member.owned.len() <= other.owned.len() + 1, "{:?}", members);
                     }
                 }
