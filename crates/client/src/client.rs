@@ -362,13 +362,18 @@ impl<E: Env> Client<E> {
         topics: Option<Vec<MetadataRequestTopic>>,
         create: bool,
     ) -> Result<BTreeMap<Str, ErrorCode>, ClientError> {
+        let all = topics.is_none();
         let request =
             MetadataRequest { topics, allow_auto_topic_creation: create, ..MetadataRequest::default() };
         let answer = self.call_any(&request).await?;
         ClientError::check(answer.error_code, None, || "the cluster's metadata".to_owned())?;
         let now = self.0.env.clock().now();
         let mut metadata = self.0.metadata.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::make_mut(&mut metadata).update(&answer, now))
+        let metadata = Arc::make_mut(&mut metadata);
+        if all {
+            metadata.keep_only(&answer);
+        }
+        Ok(metadata.update(&answer, now))
     }
 
     async fn connection(&self, broker: BrokerId) -> Result<Arc<Connection<E>>, ClientError> {

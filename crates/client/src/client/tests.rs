@@ -60,6 +60,15 @@ fn a_topic_that_was_made_anew_begins_with_any_epoch() {
 }
 
 #[test]
+fn a_topic_that_is_gone_is_forgotten_when_all_are_asked_for() {
+    run(2, |cluster, client| async move {
+        assert!(client.refresh_all().await.expect("a broker answers").topics.contains_key("t"));
+        cluster.state().topics.remove("t");
+        assert!(!client.refresh_all().await.expect("a broker answers").topics.contains_key("t"));
+    });
+}
+
+#[test]
 fn what_the_controller_must_do_reaches_it() {
     for controller in 0..3 {
         run(2, |cluster, client| async move {
