@@ -28,7 +28,7 @@ use highwater_env::{Env, Task};
 use highwater_types::{BrokerId, Instant, LogId, mutant};
 use source::Source;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// What a node does so that its partitions are replicated.
@@ -38,6 +38,8 @@ pub(crate) struct Replication<E: Env> {
     /// Until when the controller leaves this broker its leaderships, in nanoseconds of the node's clock, as far as it
     /// said so.
     lease: AtomicU64,
+    /// This broker has offered its leaderships to others: they may have them before it hears of that.
+    leaves: AtomicBool,
     quotas: Quotas,
     /// The brokers that something is or was followed at.
     sources: Mutex<BTreeMap<BrokerId, Arc<Source<E>>>>,
@@ -52,6 +54,7 @@ impl<E: Env> Replication<E> {
             proposals: Arc::default(),
             damage: Damage::default(),
             lease: AtomicU64::new(0),
+            leaves: AtomicBool::new(false),
             quotas: Quotas::default(),
             sources: Mutex::default(),
             shared: OnceLock::new(),
@@ -74,9 +77,15 @@ impl<E: Env> Replication<E> {
         self.lease.fetch_max(until.0, Ordering::Relaxed);
     }
 
+    /// This broker asks the controller to give its leaderships to others.
+    pub(crate) fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the controller has been heard lately, so that nobody else can have been elected in silence.
     pub(crate) fn is_heard(&self, now: Instant) -> bool {
-        now.0 < self.lease.load(Ordering::Relaxed) || mutant!("deposed-judges")
+        let leaves = self.leaves.load(Ordering::Relaxed) && !mutant!("leaving-judges");
+        now.0 < self.lease.load(Ordering::Relaxed) && !leaves || mutant!("deposed-judges")
     }
 
     /// What replication may take.

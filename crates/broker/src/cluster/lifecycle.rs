@@ -310,6 +310,7 @@ impl<E: Env> Cluster<E> {
         if epoch == BrokerEpoch::NONE || !inner.config.is_broker {
             return;
         }
+        inner.directory.replication().leave();
         let clock = inner.env.clock();
         let farewell = async {
             loop {
