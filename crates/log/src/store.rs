@@ -403,13 +403,7 @@ async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, mut hint: OpenHint) ->
     match recovered {
         Ok(recovered) => {
             let report = recovered.report.clone();
-            core.env.observe(&Event::Recovered {
-                log: id,
-                start: report.start,
-                end: report.end,
-                proven: report.proven,
-                cut_bytes: report.cut_bytes,
-            });
+            core.env.observe(&told(&report));
             let log = Log::new(core, id, LogConfig::default(), recovered);
             log.write_pinned_indexes();
             lock(&core.logs).insert(id, log);
@@ -421,6 +415,16 @@ async fn open_log<E: Env>(core: &Arc<Core<E>>, id: LogId, mut hint: OpenHint) ->
             lock(&core.failed).insert(id, hint.mark);
             failure_report(id, &hint, &error)
         }
+    }
+}
+
+fn told(report: &RecoveryReport) -> Event {
+    Event::Recovered {
+        log: report.log,
+        start: report.start,
+        end: report.end,
+        proven: report.proven,
+        cut_bytes: report.cut_bytes,
     }
 }
 
@@ -470,7 +474,10 @@ async fn make_log<E: Env>(core: &Arc<Core<E>>, id: LogId, config: LogConfig) -> 
     };
     let recovered = recover(core, id, hint).await?;
     core.env.disk().sync_dir(&core.logs_dir()).await?;
-    core.env.observe(&Event::Made { log: id, start: recovered.report.end });
+    // A log that was to be deleted, and could not be, is taken over with what it holds.
+    let report = &recovered.report;
+    let is_new = report.start == report.end;
+    core.env.observe(&if is_new { Event::Made { log: id, start: report.start } } else { told(report) });
     let log = Log::new(core, id, config, recovered);
     lock(&core.logs).insert(id, log.clone());
     core.marks_moved();

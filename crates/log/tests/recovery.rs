@@ -570,3 +570,25 @@ fn an_opening_that_is_given_up_frees_what_it_opened() {
         assert!(polls > 10, "it was given up at {polls} points alone");
     });
 }
+
+#[test]
+fn a_log_whose_deletion_failed_is_taken_over_when_it_is_made_again() {
+    let bench = Bench::new(27);
+    bench.sim.block_on(async {
+        let (store, log) = bench.create(small()).await;
+        append_synced(&log, "a").await;
+        bench.sim.disk(bench.node).fail_next(Op::Write, "recovery-points", Fault::Full);
+        store.delete_log(id(0)).await.expect_err("the marks cannot be written");
+        bench.take_events();
+        let again = store.create_log(id(0), small()).await.expect("it can be opened");
+        let end = Offset(1);
+        let told = Event::Recovered { log: id(0), start: Offset(0), end, proven: Offset(0), cut_bytes: 0 };
+        assert_eq!(bench.take_events().last(), Some(&told));
+        assert_eq!(values(&again).await, ["0=a"]);
+        append_synced(&again, "b").await;
+        bench.power_loss();
+        let (_store, log, report) = bench.reopen().await;
+        assert!(!report.is_alarming(), "{report:?}");
+        assert_eq!(values(&log).await, ["0=a", "1=b"]);
+    });
+}
