@@ -36,8 +36,7 @@ enum Command {
 
 /// Exit codes: 0 if all is well, 1 if a property was violated, 2 if nothing could be run.
 fn main() -> ExitCode {
-    // A panic of the code under test is a failure that is reported with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    highwater_sim::executor::catch_panics();
     let done: Result<ExitCode> = match Cli::parse().command {
         Command::Run(command) => command.execute(),
         Command::Replay(command) => command.execute(),

@@ -53,6 +53,10 @@ pub struct Controlled {
     touched: BTreeSet<LogId>,
     /// Brokers that the entry unfenced for the first time in their incarnation.
     arrived: BTreeSet<BrokerId>,
+    /// Partitions that the entry gave a leader though nobody was a member.
+    resorted: BTreeSet<LogId>,
+    /// Those that ever were.
+    ever_resorted: BTreeSet<LogId>,
 }
 
 impl Controlled {
@@ -81,6 +85,16 @@ impl Controlled {
         &self.arrived
     }
 
+    /// Whether the last entry made somebody lead a partition of which nobody was in sync or eligible.
+    pub fn is_last_resort(&self, log: LogId) -> bool {
+        self.resorted.contains(&log)
+    }
+
+    /// Whether that ever happened to a partition: what was committed in page caches alone may be gone with it.
+    pub fn had_last_resort(&self, log: LogId) -> bool {
+        self.ever_resorted.contains(&log)
+    }
+
     /// Whether an event belongs to an entry after the last one, so that all of that has been told.
     pub fn is_closed_by(&self, event: &Event) -> bool {
         match event {
@@ -101,6 +115,7 @@ impl Controlled {
         if self.is_closed_by(event) {
             self.touched.clear();
             self.arrived.clear();
+            self.resorted.clear();
         }
         let (Event::PartitionState { index, .. } | Event::BrokerState { index, .. }) = *event else {
             return false;
@@ -113,7 +128,11 @@ impl Controlled {
             Event::PartitionState { log, leader, epoch, replicas, isr, elr, .. } => {
                 let (replicas, isr, elr) = (replicas.clone(), isr.clone(), elr.clone());
                 let state = PartitionState { leader: *leader, epoch: *epoch, replicas, isr, elr };
-                self.partitions.insert(*log, state);
+                let before = self.partitions.insert(*log, state);
+                if leader.is_some() && before.is_some_and(|before| before.members().next().is_none()) {
+                    self.resorted.insert(*log);
+                    self.ever_resorted.insert(*log);
+                }
                 self.touched.insert(*log);
             }
             Event::BrokerState { broker, epoch, fenced, .. } => {

@@ -2,7 +2,7 @@
 
 use crate::disk::SimDisk;
 use bytes::Bytes;
-use highwater_records::{Batch, Batches};
+use highwater_records::{Batch, BatchHeader, Batches};
 use highwater_types::{LogId, Offset};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,6 @@ pub fn snapshots(disk: &SimDisk, dir: &Path) -> impl Iterator<Item = Offset> + u
 /// Every intact batch that a log's files hold, by first offset and checksum: on disk, or as the page cache has them.
 pub fn all(disk: &SimDisk, log: LogId, cached: bool) -> BTreeSet<(Offset, u32)> {
     let mut found = BTreeSet::new();
-    let mut add = |batch: Batch| found.insert((batch.header().base_offset, batch.header().crc));
     if cached {
         let part = format!("/{log}/");
         for (path, bytes) in disk.live_files() {
@@ -53,18 +52,34 @@ pub fn all(disk: &SimDisk, log: LogId, cached: bool) -> BTreeSet<(Offset, u32)> 
             if !path.contains(&part) || !path.ends_with(".log") {
                 continue;
             }
-            let records =
-                Bytes::from(bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default().to_vec());
-            Batches::with_partial_tail(records).map_while(Result::ok).for_each(|batch| {
-                add(batch);
-            });
+            let records = bytes.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default();
+            found.extend(intact(Bytes::from(records.to_vec())));
         }
     } else if let Some(dir) = log_dir(disk, log) {
         for segment in segments(disk, &dir) {
-            batches(disk, &dir, segment).for_each(|batch| {
-                add(batch);
-            });
+            let path = segment_path(&dir, segment);
+            found.extend(intact(disk.durable_tail(&path, SEGMENT_HEADER_BYTES).unwrap_or_default()));
         }
+    }
+    found
+}
+
+/// Every intact batch, by first offset and checksum, wherever it stands: damage before it may be below the log's start,
+/// where nobody puts it back.
+fn intact(bytes: Bytes) -> BTreeSet<(Offset, u32)> {
+    let mut found = BTreeSet::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = bytes.slice(at..);
+        let size = BatchHeader::parse(&rest).map(|header| header.size_bytes()).ok();
+        let whole = size.filter(|size| *size <= rest.len()).and_then(|size| {
+            let batch = Batch::check(rest.slice(..size)).ok()?;
+            Some((size, (batch.header().base_offset, batch.header().crc)))
+        });
+        at += whole.map_or(1, |(size, batch)| {
+            found.insert(batch);
+            size
+        });
     }
     found
 }
@@ -78,4 +93,31 @@ pub fn segment_path(dir: &Path, segment: Offset) -> PathBuf {
 pub fn batches(disk: &SimDisk, dir: &Path, segment: Offset) -> impl Iterator<Item = Batch> + use<> {
     let bytes = disk.durable_tail(&segment_path(dir, segment), SEGMENT_HEADER_BYTES).unwrap_or_default();
     Batches::with_partial_tail(bytes).map_while(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_records::{BatchBuilder, Codec};
+    use highwater_types::Timestamp;
+
+    #[test]
+    fn what_stands_behind_damage_is_found() {
+        let mut builder = BatchBuilder::new(Codec::None, usize::MAX);
+        assert!(builder.try_push(Timestamp(1), None, Some(b"value"), &[]));
+        let batch = builder.build();
+        let two = [&batch[..], &batch[..]].concat();
+        let found = |at: usize| {
+            let mut damaged = two.clone();
+            damaged[at] ^= 4;
+            intact(Bytes::from(damaged)).len()
+        };
+        // Both have the same offsets and checksum.
+        assert_eq!(intact(Bytes::from(two.clone())).len(), 1);
+        for at in 0..two.len() {
+            // The base offset is not covered by the checksum.
+            assert_eq!(found(at), if at % batch.len() < 8 { 2 } else { 1 }, "{at}");
+        }
+        assert_eq!(intact(Bytes::from(two[1..batch.len()].to_vec())).len(), 0);
+    }
 }

@@ -172,6 +172,13 @@ impl Ghost {
         self.disks.values().all(|disk| !disk.dishonest)
     }
 
+    /// Whether what a partition has committed must be kept: unless its topic is deleted, a disk lied, or, where page
+    /// caches are the promise, somebody had to lead as the last resort.
+    pub fn keeps(&self, log: LogId) -> bool {
+        let given_up = !self.terms().durable && self.controlled().had_last_resort(log);
+        !given_up && self.deleted(log.topic).is_none() && self.is_honest()
+    }
+
     /// Whether a node's disk kept what its syncs covered.
     pub fn is_honest_at(&self, node: NodeId) -> bool {
         self.disks.get(&node).is_none_or(|disk| !disk.dishonest)
@@ -267,9 +274,10 @@ impl Ghost {
     fn arrive(&mut self) {
         for broker in self.controlled.arrived().clone() {
             if let Some(node) = self.node_of(broker)
-                && let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.running)
+                && let Some(registration) = self.controlled.broker(broker)
+                && let Some(machine) = self.machines.get_mut(&node)
             {
-                machine.serves();
+                machine.serves(registration.epoch);
             }
         }
     }

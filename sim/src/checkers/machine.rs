@@ -25,8 +25,10 @@ pub struct Machine {
     pub running: bool,
     /// What the broker's registration was when its process last ended.
     pub registered: BrokerEpoch,
-    /// The last process did not end in order, and had changed something.
+    /// A process did not end in order that had changed something, and it has not registered since.
     pub unclean: bool,
+    /// What the registration was when that happened.
+    unclean_in: BrokerEpoch,
     /// The power went, and with it the page cache, since it last registered.
     pub lost_power: bool,
     /// The disk was replaced since it last registered.
@@ -44,6 +46,7 @@ impl Machine {
             running: false,
             registered: BrokerEpoch::NONE,
             unclean: false,
+            unclean_in: BrokerEpoch::NONE,
             lost_power: false,
             wiped: false,
             wipes: 0,
@@ -61,7 +64,9 @@ impl Machine {
     pub(super) fn stop(&mut self, how: Stop, registered: BrokerEpoch) {
         self.running = false;
         self.registered = registered;
-        self.unclean = how != Stop::Clean && (self.dirty || self.unclean);
+        if how != Stop::Clean && self.dirty {
+            (self.unclean, self.unclean_in) = (true, registered);
+        }
         self.dirty = false;
         self.lost_power |= how == Stop::Power;
         if how == Stop::Wiped {
@@ -70,8 +75,13 @@ impl Machine {
         }
     }
 
-    /// The broker serves with a registration of the process that runs.
-    pub(super) fn serves(&mut self) {
-        (self.unclean, self.lost_power, self.wiped) = (false, false, false);
+    /// The broker serves with that registration. One of the process that runs, or of one after the loss, has told what
+    /// was lost.
+    pub(super) fn serves(&mut self, epoch: BrokerEpoch) {
+        if self.running {
+            (self.unclean, self.lost_power, self.wiped) = (false, false, false);
+        } else if epoch > self.unclean_in {
+            self.unclean = false;
+        }
     }
 }

@@ -2,9 +2,11 @@
 //! is not in sync, and one whose process or disk was lost is in neither set until it has caught up.
 //!
 //! The controller moves members that it fences to the eligible set (KIP-966), and may leave the last one of a partition
-//! without a leader where it is. Asked once all of an entry has been told. What it takes to have caught up is S5.
-//! Source: durability.md (S11), after the published TLA+ of KIP-966; KIP-841 (fenced replicas let in), KAFKA-13173 (two
-//! expiries at once), KAFKA-10471 (a crash that looks like a clean stop).
+//! without a leader where it is. Where page caches are the promise, and nobody is left who is known to be complete, the
+//! one that led last may lead again, alone, though its process did not end in order (KIP-966). Asked once all of an
+//! entry has been told. What it takes to have caught up is S5. Source: durability.md (S11), after the published TLA+ of
+//! KIP-966; KIP-841 (fenced replicas let in), KAFKA-13173 (two expiries at once), KAFKA-10471 (a crash that looks like
+//! a clean stop).
 
 use super::rules::check;
 use super::{Checker, End, Ghost, PartitionState, Seen};
@@ -45,9 +47,10 @@ fn partition(ghost: &Ghost, log: LogId) -> Result<(), Violation> {
     for member in ghost.controlled().arrived() {
         let listed = state.members().any(|other| other == *member);
         let Some(machine) = ghost.node_of(*member).and_then(|node| ghost.machine(node)) else { continue };
+        let resort = ghost.controlled().is_last_resort(log) && state.isr == [*member] && state.elr.is_empty();
         let lost = if machine.wiped {
             "its disk was replaced"
-        } else if machine.unclean && !ghost.terms().durable {
+        } else if machine.unclean && !ghost.terms().durable && !resort {
             "its process did not end in order"
         } else {
             continue;
@@ -167,5 +170,18 @@ mod tests {
         // Nothing was changed since it last ended in order.
         cached().on(1).append(0, 4).stop().recovered(0, 5, 5).crash().register(1).settle().passes();
         stage().on(1).append(0, 4).crash().register(1).settle().passes();
+    }
+
+    #[test]
+    fn the_one_that_led_last_may_lead_alone_where_nobody_is_left() {
+        let left = || {
+            let mut stage = cached();
+            stage.on(1).append(0, 4).crash().partition(-1, 2, &[0, 1, 2], &[], &[]);
+            stage
+        };
+        left().register_and(1, 1, 3, [&[0, 1, 2], &[1], &[]]).settle().passes();
+        let text = "broker 2 serves again, and is a member still";
+        left().register_and(1, 2, 3, [&[0, 1, 2], &[2], &[1]]).settle().finds("S11", text);
+        left().on(1).wipe().register_and(1, 1, 3, [&[0, 1, 2], &[1], &[]]).settle().finds("S11", text);
     }
 }

@@ -2,9 +2,11 @@
 //! largest high watermark that was ever told, and holds the committed bytes; log start and damaged ranges under
 //! repair aside.
 //!
-//! A member is asked once its present process is registered: before that the controller cannot know what the one before
-//! it left. Source: durability.md (S5), after the published TLA+ of KIP-966; KIP-101 (truncation to a stale high
-//! watermark), KIP-903 (a rebooted replica is let in), KAFKA-7128 and KAFKA-13141 (one that is behind is let in).
+//! Where page caches are the promise and all complete replicas lost theirs, the one that led last may lead again, and
+//! what it lacks is lost (KIP-966): members of that partition are not asked any more. A member is asked once its
+//! present process is registered: before that the controller cannot know what the one before it left. Source:
+//! durability.md (S5), after the published TLA+ of KIP-966; KIP-101 (truncation to a stale high watermark), KIP-903 (a
+//! rebooted replica is let in), KAFKA-7128 and KAFKA-13141 (one that is behind is let in).
 
 use super::compared::Compared;
 use super::rules::check;
@@ -40,7 +42,7 @@ impl Members {
 
     fn member(&mut self, ghost: &Ghost, node: NodeId, log: LogId, what: &str) -> Result<(), Violation> {
         let Some(committed) = ghost.committed(log) else { return Ok(()) };
-        if ghost.deleted(log.topic).is_some() || !ghost.is_honest() {
+        if !ghost.keeps(log) {
             return Ok(());
         }
         let copy = ghost.replica(node, log);
@@ -68,7 +70,7 @@ impl Members {
         };
         let broker = seen.ghost.broker_at(seen.node);
         let member = state.members().any(|member| Some(member) == broker);
-        let exempt = !member || !seen.ghost.is_honest() || seen.ghost.deleted(log.topic).is_some();
+        let exempt = !member || !seen.ghost.keeps(log);
         // One whose page cache is gone does not hold what it would give up.
         let holds = seen.replica().end.is_some_and(|end| end >= committed.end);
         check(exempt || to >= committed.end || !holds, "S5", || {

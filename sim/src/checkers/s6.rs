@@ -20,7 +20,7 @@ impl Checker for Copies {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         self.compared.hear(seen.node, seen.event);
         let Event::HighWatermark { log, end } = *seen.event else { return Ok(()) };
-        if seen.ghost.deleted(log.topic).is_some() || !seen.ghost.is_honest() {
+        if !seen.ghost.keeps(log) {
             return Ok(());
         }
         match self.compared.check(seen.ghost, (seen.node, log), end, false) {

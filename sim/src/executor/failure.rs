@@ -1,7 +1,18 @@
 //! How a run fails.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
+
+thread_local! {
+    /// Where the last panic of this thread was.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Panics are told as failures of their runs, with where they were, and not by the thread that they happen on.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|info| PLACE.set(info.location().map(ToString::to_string))));
+}
 
 /// A broken promise, found by a checker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +81,7 @@ impl Failure {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
+        let message = PLACE.take().map_or(message.clone(), |place| format!("{message}, at {place}"));
         Self::Panic { node, task: task.to_owned(), message }
     }
 }

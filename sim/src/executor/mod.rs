@@ -18,7 +18,7 @@ mod trace;
 pub use clock::EPOCH_MS;
 pub use engine::EngineKind;
 pub use env::SimEnv;
-pub use failure::{Failure, Violation};
+pub use failure::{Failure, Violation, catch_panics};
 pub use machine::DiskPace;
 pub use network::{Link, SimListener, SimNetwork, SimStream};
 

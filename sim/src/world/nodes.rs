@@ -45,7 +45,10 @@ enum Process {
     Up,
     Stopping,
     /// It ended by itself: it did not start.
-    Failed,
+    Failed {
+        /// It was closed in good order all the same.
+        clean: bool,
+    },
     /// It ended because it was asked to, in order or not.
     Ended {
         /// Whether in order.
@@ -452,16 +455,12 @@ impl Nodes {
 
     /// What is left of a process that has ended goes with it, as the operating system has it.
     fn bury(&self, simulation: &Simulation, node: NodeId) -> Option<Duration> {
-        let (how, wanted, pause) = match self.lock().brokers.get(&node)? {
-            Broker { process: Process::Failed, wanted, .. } => (Stop::Crash, *wanted, RESTART_PAUSE),
-            Broker { process: Process::Ended { clean: true }, wanted, .. } => {
-                (Stop::Clean, *wanted, Duration::ZERO)
-            }
-            Broker { process: Process::Ended { clean: false }, wanted, .. } => {
-                (Stop::Crash, *wanted, Duration::ZERO)
-            }
+        let (clean, wanted, pause) = match self.lock().brokers.get(&node)? {
+            Broker { process: Process::Failed { clean }, wanted, .. } => (*clean, *wanted, RESTART_PAUSE),
+            Broker { process: Process::Ended { clean }, wanted, .. } => (*clean, *wanted, Duration::ZERO),
             _ => return None,
         };
+        let how = if clean { Stop::Clean } else { Stop::Crash };
         self.end(node, how, wanted);
         simulation.crash(node);
         Some(pause)
@@ -476,7 +475,7 @@ impl Nodes {
         }
         match process {
             Process::Up => inner.tally.starts += 1,
-            Process::Failed => inner.tally.failed_starts += 1,
+            Process::Failed { .. } => inner.tally.failed_starts += 1,
             _ => {}
         }
     }
@@ -497,7 +496,7 @@ impl Nodes {
         let repair_after = inner.repair_after;
         let Some(broker) = inner.brokers.get_mut(&node) else { return };
         match broker.process {
-            Process::Failed | Process::Ended { .. } => {
+            Process::Failed { .. } | Process::Ended { .. } => {
                 drop(inner);
                 if let Some(pause) = self.bury(simulation, node)
                     && let Some(broker) = self.lock().brokers.get_mut(&node)
@@ -542,13 +541,21 @@ async fn serve(
     config: BrokerConfig,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let failed = |error: StartError| {
+    let failed = |error: StartError, clean| {
         env.note(&format!("node {} does not start: {error}", node.0));
-        nodes.tell(node, run, Process::Failed);
+        nodes.tell(node, run, Process::Failed { clean });
+    };
+    let stop = async |broker: Node<SimEnv>| {
+        let stopped = broker.shutdown().await;
+        if let Err(error) = &stopped {
+            env.note(&format!("node {} does not stop cleanly: {error}", node.0));
+        }
+        stopped.is_ok()
     };
     let broker = match Node::launch(env.clone(), config).await {
         Ok(broker) => broker,
-        Err(error) => return failed(error),
+        // Its store, if it was opened at all, is as it was found.
+        Err(error) => return failed(error, false),
     };
     // A node of a cluster that lacks a majority waits for it, and can be stopped meanwhile.
     let ready = {
@@ -573,23 +580,13 @@ async fn serve(
             };
             if let Some(why) = why {
                 env.note(&format!("node {} ends: {why}", node.0));
-                if let Err(error) = broker.shutdown().await {
-                    env.note(&format!("node {} does not stop cleanly: {error}", node.0));
-                }
-                return nodes.tell(node, run, Process::Failed);
+                let clean = stop(broker).await;
+                return nodes.tell(node, run, Process::Failed { clean });
             }
         }
-        Some(Err(error)) => {
-            if let Err(error) = broker.shutdown().await {
-                env.note(&format!("node {} does not stop cleanly: {error}", node.0));
-            }
-            return failed(error);
-        }
+        Some(Err(error)) => return failed(error, stop(broker).await),
         None => {}
     }
-    let stopped = broker.shutdown().await;
-    if let Err(error) = &stopped {
-        env.note(&format!("node {} does not stop cleanly: {error}", node.0));
-    }
-    nodes.tell(node, run, Process::Ended { clean: stopped.is_ok() });
+    let clean = stop(broker).await;
+    nodes.tell(node, run, Process::Ended { clean });
 }

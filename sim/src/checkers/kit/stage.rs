@@ -149,6 +149,13 @@ impl Stage {
         self
     }
 
+    /// In one entry, a node's broker is let serve as a new incarnation, and the controller decides on the partition.
+    pub fn register_and(&mut self, node: usize, leader: i32, epoch: i32, sets: [&[usize]; 3]) -> &mut Self {
+        self.register(node);
+        let state = self.state(leader, epoch, sets);
+        self.decide(&state)
+    }
+
     fn broker_state(&self, node: usize, fenced: bool) -> Event {
         Event::BrokerState { index: self.index, broker: broker(node), epoch: self.epochs[node], fenced }
     }
