@@ -86,16 +86,36 @@ pub(crate) async fn run<E: Env>(
     let _ = reporter.send(Report::Fetched { broker, partitions });
 }
 
-/// Looks up where a partition's reading begins.
+/// Where a partition's reading is to begin.
+pub(crate) struct Sought {
+    pub(crate) key: Key,
+    pub(crate) generation: u64,
+    pub(crate) time: Timestamp,
+    /// Where it was to go on, which a broker said is no offset of the partition.
+    pub(crate) from: Option<Offset>,
+}
+
+/// Looks up where a partition's reading begins. What was out of range at one leader may not be so at the next one,
+/// which has not heard yet that records were deleted: then reading goes on where it was, and records are neither handed
+/// out again nor left out.
 pub(crate) async fn find<E: Env>(
     client: Client<E>,
-    key: Key,
-    generation: u64,
-    time: Timestamp,
+    sought: Sought,
     isolation: Isolation,
     reporter: UnboundedSender<Report>,
 ) {
-    let result = find_offset(&client, &key, time, isolation).await;
+    let Sought { key, generation, time, from } = sought;
+    let find = async |time| find_offset(&client, &key, time, isolation).await;
+    let result = async {
+        if let Some(from) = from
+            && find(EARLIEST).await? <= from
+            && from <= find(LATEST).await?
+        {
+            return Ok(from);
+        }
+        find(time).await
+    };
+    let result = result.await;
     let _ = reporter.send(Report::Found { key, generation, result });
 }
 

@@ -60,6 +60,8 @@ enum Position {
     At(Offset),
     /// To be looked up.
     Find(Timestamp),
+    /// To be looked up, unless reading can go on at the offset after all.
+    Reset(Timestamp, Offset),
 }
 
 impl From<StartAt> for Position {
@@ -181,7 +183,7 @@ impl<E: Env> Consumer<E> {
     pub fn position(&self, topic: &str, partition: PartitionIndex) -> Option<Offset> {
         match self.partitions.get(&(Str::from(topic), partition))?.position {
             Position::At(offset) => Some(offset),
-            Position::Find(_) => None,
+            Position::Find(_) | Position::Reset(..) => None,
         }
     }
 
@@ -312,18 +314,19 @@ impl<E: Env> Consumer<E> {
                 }
                 continue;
             }
-            let offset = match assigned.position {
-                Position::At(offset) => offset,
-                Position::Find(time) => {
+            let sought = match assigned.position {
+                Position::At(offset) => Ok(offset),
+                Position::Find(time) => Err((time, None)),
+                Position::Reset(time, from) => Err((time, Some(from))),
+            };
+            let offset = match sought {
+                Ok(offset) => offset,
+                Err((time, from)) => {
                     assigned.busy = true;
-                    let task = fetch::find(
-                        self.client.clone(),
-                        key.clone(),
-                        assigned.generation,
-                        time,
-                        self.config.isolation,
-                        self.reporter.clone(),
-                    );
+                    let sought =
+                        fetch::Sought { key: key.clone(), generation: assigned.generation, time, from };
+                    let (client, isolation) = (self.client.clone(), self.config.isolation);
+                    let task = fetch::find(client, sought, isolation, self.reporter.clone());
                     self.client.env().spawn("consumer-offset", task).detach();
                     continue;
                 }
@@ -428,16 +431,15 @@ impl<E: Env> Consumer<E> {
                 }
                 Ok(())
             }
-            Err(ClientError::Refused { code: ErrorCode::OFFSET_OUT_OF_RANGE, what, message }) => {
-                match self.config.offset_reset {
-                    OffsetReset::Earliest => assigned.position = Position::Find(EARLIEST),
-                    OffsetReset::Latest => assigned.position = Position::Find(LATEST),
-                    OffsetReset::Error => {
-                        let code = ErrorCode::OFFSET_OUT_OF_RANGE;
-                        let error = ClientError::Refused { what, code, message };
-                        return hold(&self.client, assigned, now, error);
-                    }
-                }
+            Err(error) if error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                let time = match self.config.offset_reset {
+                    OffsetReset::Earliest => EARLIEST,
+                    OffsetReset::Latest => LATEST,
+                    OffsetReset::Error => return hold(&self.client, assigned, now, error),
+                };
+                assigned.position = Position::Reset(time, wanted.offset);
+                assigned.hold_until = now.after(self.client.backoff(assigned.failures));
+                assigned.failures = assigned.failures.saturating_add(1);
                 Ok(())
             }
             Err(error) => {

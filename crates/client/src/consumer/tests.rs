@@ -202,6 +202,29 @@ fn a_position_outside_of_the_partition_is_reset_as_configured() {
 }
 
 #[test]
+fn a_position_that_is_in_range_again_is_not_reset() {
+    for offset_reset in [OffsetReset::Earliest, OffsetReset::Latest] {
+        run(5, (1, 1), |cluster, client| async move {
+            fill(&cluster, 0, 4);
+            let start = |start| {
+                cluster.state().topics.get_mut("t").expect("it is there").partitions[0].start = start;
+            };
+            start(20);
+            let config = ConsumerConfig { offset_reset, ..ConsumerConfig::default() };
+            let mut consumer = consumer(&client, config);
+            assign(&mut consumer, &[(0, StartAt::Offset(Offset(13)))]);
+            // The refusal is known, and the reset has not begun.
+            let _ = consumer.poll(Duration::from_millis(20)).await;
+            assert_eq!(consumer.position("t", PartitionIndex(0)), None, "{offset_reset:?}");
+            // Another leader has not heard of the deletion.
+            start(0);
+            let read = consumer.poll(WAIT).await.expect("it is in range");
+            assert_eq!(read.first().map(|record| record.offset), Some(Offset(13)), "{offset_reset:?}");
+        });
+    }
+}
+
+#[test]
 fn what_was_asked_for_before_a_seek_is_not_returned_after_it() {
     for seed in 0..20 {
         run(seed, (1, 2), |cluster, client| async move {
