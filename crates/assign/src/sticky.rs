@@ -6,11 +6,12 @@
 //! to, without making anybody's share uneven (`near`).
 
 mod near;
+mod ranks;
 
 use crate::{Demand, Share, Shares};
 use highwater_types::PartitionIndex;
 use highwater_wire::Str;
-use std::cmp::Reverse;
+use ranks::Ranks;
 use std::collections::BTreeMap;
 
 type Key<T> = (T, PartitionIndex);
@@ -33,6 +34,7 @@ struct Sharing<'a, T> {
     demand: &'a Demand<T>,
     /// Who wants each topic.
     wanting: BTreeMap<&'a T, Vec<&'a Str>>,
+    ranks: Ranks<'a, T>,
     owned: Shares<T>,
     free: Vec<Key<T>>,
 }
@@ -48,7 +50,11 @@ impl<'a, T: Clone + Ord> Sharing<'a, T> {
                 None => free.push(key),
             }
         }
-        Self { demand, wanting, owned, free }
+        let mut ranks = Ranks::new(demand, &wanting);
+        for (member, share) in &owned {
+            ranks.change(member, 0, share.len());
+        }
+        Self { demand, wanting, ranks, owned, free }
     }
 
     fn size(&self, member: &Str) -> usize {
@@ -64,17 +70,19 @@ impl<'a, T: Clone + Ord> Sharing<'a, T> {
         self.wanting.get(topic).into_iter().flatten().copied()
     }
 
+    /// Who has the fewest of those that a partition is near to, and how many.
+    fn poorest_near(&self, key: &Key<T>) -> Option<(usize, &'a Str)> {
+        self.ranks.poorest_near(&key.0, self.demand.racks_of(&key.0, key.1)?)
+    }
+
     /// What is free goes to whoever wants it and has the fewest; first that which the fewest want.
     fn hand_out(&mut self) {
         let mut free = std::mem::take(&mut self.free);
         free.sort_by_key(|(topic, _)| self.wanting.get(topic).map_or(0, Vec::len));
         for key in free {
-            let taker = self
-                .takers(&key.0)
-                .min_by_key(|member| (self.size(member), !self.is_near(member, &key), *member));
-            if let Some(taker) = taker {
-                self.owned.entry(taker.clone()).or_default().insert(key);
-            }
+            let Some((least, poorest)) = self.ranks.poorest(&key.0) else { continue };
+            let near = self.poorest_near(&key).filter(|(size, _)| *size == least);
+            self.add(near.map_or(poorest, |(_, member)| member), key);
         }
     }
 
@@ -86,21 +94,29 @@ impl<'a, T: Clone + Ord> Sharing<'a, T> {
     }
 
     fn give(&mut self, giver: &Str, key: &Key<T>, taker: &Str) {
-        if let Some(key) = self.owned.get_mut(giver).and_then(|share| share.take(key)) {
-            self.owned.entry(taker.clone()).or_default().insert(key);
+        if let Some(share) = self.owned.get_mut(giver)
+            && let Some(key) = share.take(key)
+        {
+            self.ranks.change(giver, share.len() + 1, share.len());
+            self.add(taker, key);
         }
+    }
+
+    fn add(&mut self, taker: &Str, key: Key<T>) {
+        let share = self.owned.entry(taker.clone()).or_default();
+        share.insert(key);
+        self.ranks.change(taker, share.len() - 1, share.len());
     }
 
     /// From whom to move which partition to whom, if that makes their shares more even.
     fn next_move(&self) -> Option<(Str, Key<T>, Str)> {
-        let mut richest: Vec<(&Str, &Share<T>)> = self.owned.iter().collect();
-        richest.sort_by_key(|(_, share)| Reverse(share.len()));
-        richest.into_iter().find_map(|(giver, share)| {
+        self.ranks.richest().find_map(|giver| {
+            let share = self.owned.get(giver)?;
             let mut topics: Vec<&T> = share.iter().map(|key| &key.0).collect();
             topics.dedup();
             let poorest = |topic| {
-                let taker = self.takers(topic).min_by_key(|member| (self.size(member), *member))?;
-                Some((self.size(taker), taker, topic)).filter(|(size, ..)| size + 1 < share.len())
+                let (size, taker) = self.ranks.poorest(topic)?;
+                Some((size, taker, topic)).filter(|_| size + 1 < share.len())
             };
             let found = topics.into_iter().rev().filter_map(poorest);
             let (_, taker, topic) = found.min_by_key(|(size, ..)| *size)?;

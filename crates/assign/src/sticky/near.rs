@@ -74,9 +74,8 @@ impl<'a, T: Clone + Ord> Sharing<'a, T> {
 
     /// One that a partition is near to and that has fewer than its owner.
     fn lighter(&self, owner: &Str, key: &Key<T>) -> Option<&'a Str> {
-        let near = self.takers(&key.0).filter(|taker| self.is_near(taker, key));
-        let taker = near.min_by_key(|taker| (self.size(taker), *taker))?;
-        (self.size(taker) < self.size(owner)).then_some(taker)
+        let (size, taker) = self.poorest_near(key)?;
+        (size < self.size(owner)).then_some(taker)
     }
 
     /// One that a partition is near to, and what it can give for it: something that comes nearer, too, or that it does
