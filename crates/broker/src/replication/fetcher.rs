@@ -7,18 +7,21 @@ use super::session::Session;
 use super::source::{Ready, Source};
 use crate::directory::Routing;
 use crate::state::Shared;
-use highwater_env::{Env, Event, Purpose, Rng, Task};
+use highwater_env::{Env, Event, Purpose, Rng, Task, timeout};
 use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId, mutant};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+/// How long the answer to a fetch is waited for when more could be asked for.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Fetches until the node stops.
 pub(super) fn start<E: Env>(shared: &Arc<Shared<E>>, source: &Arc<Source<E>>) -> Task {
@@ -114,17 +117,37 @@ impl<E: Env> Fetcher<E> {
     }
 
     /// Waits for the answer to a call, unless the broker has been started anew since: it knows nothing of the call, and
-    /// after a power loss the connection would be silent for as long as anybody waits.
-    async fn unless_replaced<T>(&self, call: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    /// after a power loss the connection would be silent for as long as anybody waits. None: there is more to ask for,
+    /// and the broker keeps the call until something is written to what was asked for. When that broker has just begun
+    /// to lead, what is written to the rest may wait for this one.
+    async fn unless_outdated<T>(
+        &self,
+        call: impl Future<Output = io::Result<T>>,
+        asked: &BTreeSet<LogId>,
+    ) -> io::Result<Option<T>> {
+        let clock = self.shared.env.clock();
         let mut call = pin!(call);
         loop {
+            let (more, next) = self.source.has_more(asked, self.now());
+            if more && !is_limited(self.shared.directory.load().settings.follower_replication_throttled_rate)
+            {
+                let answer = timeout(clock, SOON, call.as_mut()).await;
+                if answer.is_err() {
+                    self.shared.env.observe(&Event::Reached("replication: a fetch is given up for more"));
+                }
+                return answer.ok().transpose();
+            }
+            let mut sleep = next.filter(|_| !more).map(|next| clock.sleep_until(next));
             let mut changed = pin!(self.source.changed());
-            let answer = poll_fn(|cx| match call.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
+            let answer = poll_fn(|cx| {
+                if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answer));
+                }
+                let slept = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+                if slept { Poll::Ready(None) } else { changed.as_mut().poll(cx).map(|()| None) }
             });
             match answer.await {
-                Some(answer) => return answer,
+                Some(answer) => return answer.map(Some),
                 None if self.incarnation() == self.met => {}
                 None => {
                     self.shared.env.observe(&Event::Reached("replication: a leader was started anew"));
@@ -165,7 +188,12 @@ impl<E: Env> Fetcher<E> {
         self.session.fill(&mut request, wanted, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
         let call = link.call(&request, requests::VERSION, patience + wait);
-        let answer = self.unless_replaced(call).await?;
+        let asked = ready.iter().map(|ready| ready.partition.id()).collect();
+        let Some(answer) = self.unless_outdated(call, &asked).await? else {
+            *connection = None;
+            self.session.begin_anew();
+            return Ok(None);
+        };
         if is_of_session(answer.error_code) {
             self.session.begin_anew();
             return Ok(None);

@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 /// The first pause of a partition whose fetch failed; it doubles with every failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
+/// After how many failures nothing else is given up for a partition.
+const FEW: u32 = 3;
+
 /// A broker that partitions are followed at.
 pub(crate) struct Source<E: Env> {
     broker: BrokerId,
@@ -122,6 +125,25 @@ impl<E: Env> Source<E> {
             .filter_map(|partition| Some(Ready { followed: partition.followed(self.broker)?, partition }))
             .collect();
         (ready, next)
+    }
+
+    /// Whether something was not asked for that may be fetched now, and when to look again for what may not yet. What
+    /// has failed again and again is not counted.
+    pub(super) fn has_more(&self, asked: &BTreeSet<LogId>, now: Instant) -> (bool, Option<Instant>) {
+        let mut next: Option<Instant> = None;
+        let mut free: Vec<Arc<Partition<E>>> = Vec::new();
+        let partitions = self.lock();
+        for (_, place) in
+            partitions.iter().filter(|(log, place)| place.failures <= FEW && !asked.contains(log))
+        {
+            if place.paused_until <= now {
+                free.extend(place.partition.upgrade());
+            } else {
+                next = Some(next.map_or(place.paused_until, |next| next.min(place.paused_until)));
+            }
+        }
+        drop(partitions);
+        (free.iter().any(|partition| partition.followed(self.broker).is_some()), next)
     }
 
     /// A partition's fetch succeeded.
