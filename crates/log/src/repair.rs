@@ -254,7 +254,9 @@ impl<F> View<F> {
         if count == 0 {
             return refused("they reach beyond what is damaged, or into another segment");
         }
-        let epoch_fits = |header: &BatchHeader| self.epochs.fits(header.base_offset, header.leader_epoch);
+        // Epochs are noted from the log's start on.
+        let epoch_fits =
+            |header: &BatchHeader| self.epochs.fits(header.base_offset.max(log_start), header.leader_epoch);
         if !headers[..count].iter().all(|(header, _)| epoch_fits(header)) {
             return refused("other leader epochs are noted for these offsets");
         }

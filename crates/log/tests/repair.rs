@@ -120,6 +120,35 @@ fn what_rotted_is_put_back_and_stays() {
 }
 
 #[test]
+fn the_batch_that_the_log_starts_in_is_put_back() {
+    let bench = Bench::new(60);
+    bench.sim.block_on(async {
+        let (store, log) = bench.create(small()).await;
+        // Segments that go with the deletion.
+        append_all(&log, &refs(&words(20))).await;
+        let three = batch_of(&[("one", 1), ("two", 1), ("three", 1)]);
+        log.append(&three, EPOCH, Timestamp(5_000)).await.expect("an append");
+        append_synced(&log, "four").await;
+        let replica = Replica::of(&log).await;
+        log.delete_records(Offset(22)).await.expect("a deletion");
+        let first = segments(&bench)[0].clone();
+        assert!((1..=20).contains(&first.0), "{first:?}");
+        // Epochs are noted on disk from the log's start on with the next one.
+        log.start_epoch(LeaderEpoch(EPOCH.0 + 1)).await.expect("an epoch");
+        store.close().await.expect("a clean close");
+        bench.crash();
+        bench.rot(&first.1, position(&bench, &first.1, "two"));
+        let (_store, log, _) = bench.reopen().await;
+        assert_eq!(log.start_offset(), Offset(22));
+        assert_eq!(values(&log).await, ["damage 20..23", "23=four"]);
+        log.repair(replica.bytes(span(20, 23))).await.expect("it fits");
+        assert_eq!(log.damaged(), []);
+        let read = values(&log).await;
+        assert!(read.ends_with(&["22=three".to_owned(), "23=four".to_owned()]), "{read:?}");
+    });
+}
+
+#[test]
 fn a_range_is_mended_from_its_ends_batch_by_batch() {
     let bench = Bench::new(50);
     bench.sim.block_on(async {
