@@ -42,9 +42,7 @@ impl OneVote {
 
 impl Checker for OneVote {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        let heard = self.hear_of(seen.node, seen.event);
-        // Raft goes by what members have synced: a disk that lies may take votes and entries back.
-        if seen.ghost.is_honest() { heard.map_err(|violation| seen.place(violation)) } else { Ok(()) }
+        self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 
     fn node_wiped(&mut self, node: NodeId) {

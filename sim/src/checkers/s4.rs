@@ -80,9 +80,7 @@ impl Majority {
 
 impl Checker for Majority {
     fn hear(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        let heard = self.hear_of(seen.node, seen.event);
-        // Raft goes by what members have synced: a disk that lies may take votes and entries back.
-        if seen.ghost.is_honest() { heard.map_err(|violation| seen.place(violation)) } else { Ok(()) }
+        self.hear_of(seen.node, seen.event).map_err(|violation| seen.place(violation))
     }
 
     fn node_stopped(&mut self, node: NodeId, _how: Stop) {

@@ -58,19 +58,17 @@ struct Assigned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     At(Offset),
-    /// To be looked up.
-    Find(Timestamp),
-    /// To be looked up, unless reading can go on at the offset after all.
-    Reset(Timestamp, Offset),
+    /// To be looked up, unless reading can go on at the offset after all, if there is one.
+    Find(Timestamp, Option<Offset>),
 }
 
 impl From<StartAt> for Position {
     fn from(start: StartAt) -> Self {
         match start {
             StartAt::Offset(offset) => Self::At(offset),
-            StartAt::Earliest => Self::Find(EARLIEST),
-            StartAt::Latest => Self::Find(LATEST),
-            StartAt::Time(time) => Self::Find(time),
+            StartAt::Earliest => Self::Find(EARLIEST, None),
+            StartAt::Latest => Self::Find(LATEST, None),
+            StartAt::Time(time) => Self::Find(time, None),
         }
     }
 }
@@ -183,7 +181,7 @@ impl<E: Env> Consumer<E> {
     pub fn position(&self, topic: &str, partition: PartitionIndex) -> Option<Offset> {
         match self.partitions.get(&(Str::from(topic), partition))?.position {
             Position::At(offset) => Some(offset),
-            Position::Find(_) | Position::Reset(..) => None,
+            Position::Find(..) => None,
         }
     }
 
@@ -314,14 +312,9 @@ impl<E: Env> Consumer<E> {
                 }
                 continue;
             }
-            let sought = match assigned.position {
-                Position::At(offset) => Ok(offset),
-                Position::Find(time) => Err((time, None)),
-                Position::Reset(time, from) => Err((time, Some(from))),
-            };
-            let offset = match sought {
-                Ok(offset) => offset,
-                Err((time, from)) => {
+            let offset = match assigned.position {
+                Position::At(offset) => offset,
+                Position::Find(time, from) => {
                     assigned.busy = true;
                     let sought =
                         fetch::Sought { key: key.clone(), generation: assigned.generation, time, from };
@@ -437,7 +430,7 @@ impl<E: Env> Consumer<E> {
                     OffsetReset::Latest => LATEST,
                     OffsetReset::Error => return hold(&self.client, assigned, now, error),
                 };
-                assigned.position = Position::Reset(time, wanted.offset);
+                assigned.position = Position::Find(time, Some(wanted.offset));
                 assigned.hold_until = now.after(self.client.backoff(assigned.failures));
                 assigned.failures = assigned.failures.saturating_add(1);
                 Ok(())

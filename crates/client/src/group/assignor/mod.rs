@@ -38,20 +38,25 @@ pub(super) fn demand(members: &[Wanting], metadata: &ClusterMetadata) -> Demand<
     for wanting in members {
         demand.members.insert(wanting.id.clone(), wanting.member.clone());
     }
-    placed(&mut demand, metadata);
+    let asks_for_racks = demand.asks_for_racks();
+    for name in members.iter().flat_map(Wanting::topics) {
+        if let Some((count, racks)) = placed(name, asks_for_racks, metadata) {
+            demand.topics.insert(name.clone(), count);
+            demand.racks.extend(racks.map(|racks| (name.clone(), racks)));
+        }
+    }
     demand
 }
 
-/// Says how many partitions there are of the topics that members want; and where, if any member asks for that.
-pub(super) fn placed(demand: &mut Demand<Str>, metadata: &ClusterMetadata) {
-    let names: BTreeSet<&Str> = demand.members.values().flat_map(|member| &member.topics).collect();
-    let there = names.into_iter().filter_map(|name| metadata.topics.get_key_value(name));
-    let there: Vec<(&Str, &TopicMetadata)> = there.collect();
-    if demand.asks_for_racks() {
-        demand.racks = there.iter().map(|(name, topic)| ((*name).clone(), racks(topic, metadata))).collect();
-    }
-    let count = |topic: &TopicMetadata| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    demand.topics = there.iter().map(|(name, topic)| ((*name).clone(), count(topic))).collect();
+/// How many partitions a topic has, if it is known; and where, if that is asked for.
+pub(super) fn placed(
+    name: &Str,
+    asks_for_racks: bool,
+    metadata: &ClusterMetadata,
+) -> Option<(i32, Option<Racks>)> {
+    let topic = metadata.topics.get(name)?;
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    Some((count, asks_for_racks.then(|| racks(topic, metadata))))
 }
 
 fn racks(topic: &TopicMetadata, metadata: &ClusterMetadata) -> Racks {

@@ -118,12 +118,11 @@ impl<E: Env> Joining<'_, E> {
     ) -> Result<Step<(Partitions, Option<Demand<Str>>)>, ClientError> {
         let membership = self.line.membership();
         let leads = joined.leader == membership.id && !joined.skip_assignment;
-        let (assignments, led) = match leads {
-            true => {
-                let (assignments, demand) = assign(self.coordinator.client(), self.assignor, joined).await?;
-                (assignments, Some(demand))
-            }
-            false => (Vec::new(), None),
+        let (assignments, led) = if leads {
+            let (assignments, demand) = assign(self.coordinator.client(), self.assignor, joined).await?;
+            (assignments, Some(demand))
+        } else {
+            (Vec::new(), None)
         };
         let request = SyncGroupRequest {
             group_id: self.coordinator.group().clone(),

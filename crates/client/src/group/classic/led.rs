@@ -3,46 +3,54 @@
 
 use crate::Client;
 use crate::group::assignor::placed;
-use highwater_assign::Demand;
-use highwater_env::Env;
+use highwater_assign::{Demand, Racks};
+use highwater_env::{Env, timeout};
 use highwater_types::Instant;
 use highwater_wire::Str;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What a leader shared out.
 pub(super) struct Led {
-    demand: Demand<Str>,
-    topics: BTreeSet<Str>,
-    /// When brokers were last asked.
-    asked: Instant,
+    /// The topics that members want, and how they were; None: they were not there.
+    topics: BTreeMap<Str, Option<(i32, Option<Racks>)>>,
+    asks_for_racks: bool,
+    /// When brokers last told of them.
+    told: Instant,
 }
 
 impl Led {
-    pub(super) fn new(demand: Demand<Str>, now: Instant) -> Self {
-        let topics = demand.members.values().flat_map(|member| member.topics.iter().cloned()).collect();
-        Self { demand, topics, asked: now }
+    pub(super) fn new(mut demand: Demand<Str>, now: Instant) -> Self {
+        let asks_for_racks = demand.asks_for_racks();
+        let names = demand.members.values_mut().flat_map(|member| std::mem::take(&mut member.topics));
+        let topics = names
+            .map(|name| {
+                let count = demand.topics.get(&name).copied();
+                let was = count.map(|count| (count, demand.racks.get(&name).cloned()));
+                (name, was)
+            })
+            .collect();
+        Self { topics, asks_for_racks, told: now }
     }
 
-    /// Whether the topics are not what they were, as far as the client knows. Brokers are asked when that is too old.
-    pub(super) async fn has_changed<E: Env>(&mut self, client: &Client<E>) -> bool {
-        let now = client.env().clock().now();
-        let asks = now.since(self.asked) >= client.config().metadata_max_age;
+    /// Whether the topics are not what they were, as far as the client knows. Brokers are asked when that is too old,
+    /// and have `patience` to answer: heartbeats wait meanwhile.
+    pub(super) async fn has_changed<E: Env>(&mut self, client: &Client<E>, patience: Duration) -> bool {
+        let clock = client.env().clock();
+        let asks = clock.now().since(self.told) >= client.config().metadata_max_age;
         if asks {
-            self.asked = now;
-            let names: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
-            if let Err(error) = client.refresh(&names, false).await {
-                tracing::debug!(%error, "the leader of a group did not hear of its topics");
+            let names: Vec<&str> = self.topics.keys().map(|topic| &**topic).collect();
+            if !matches!(timeout(clock, patience, client.refresh(&names, false)).await, Ok(Ok(_))) {
+                tracing::debug!("the leader of a group did not hear of its topics, and asks again");
                 return false;
             }
+            self.told = clock.now();
         }
-        let mut demand = Demand { members: self.demand.members.clone(), ..Demand::default() };
-        placed(&mut demand, &client.metadata());
-        // A client forgets a topic for a while when it has to find its leaders anew: that says nothing.
-        let is_known = |topic: &&Str| asks || demand.topics.contains_key(*topic);
-        let mut topics = self.topics.iter().filter(is_known);
-        topics.any(|topic| {
-            demand.topics.get(topic) != self.demand.topics.get(topic)
-                || demand.racks.get(topic) != self.demand.racks.get(topic)
+        let metadata = client.metadata();
+        self.topics.iter().any(|(name, was)| {
+            let now = placed(name, self.asks_for_racks, &metadata);
+            // A client forgets a topic for a while when it has to find its leaders anew: that says nothing.
+            (asks || now.is_some()) && now != *was
         })
     }
 }

@@ -87,7 +87,7 @@ impl<E: Env> Speaker<E> {
                 return self.line.hear(Heard::Lost);
             }
             if let Some(led) = &mut led
-                && led.has_changed(client).await
+                && led.has_changed(client, self.config.heartbeat_interval).await
             {
                 self.line.hear(Heard::Rebalance);
             }
