@@ -2,6 +2,7 @@
 
 use crate::frame::FrameKind;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use highwater_records::BatchHeader;
 use highwater_types::{LeaderEpoch, Offset};
 
 pub(crate) const LEADER_EPOCHS: &str = "leader-epochs";
@@ -62,11 +63,13 @@ impl Epochs {
         self.0.get(after.checked_sub(1)?).map(|&(epoch, _)| epoch)
     }
 
-    /// Whether a record at an offset can be of an epoch.
-    pub(crate) fn fits(&self, offset: Offset, epoch: LeaderEpoch) -> bool {
-        match self.at(offset) {
-            Some(noted) => noted == epoch,
-            None => self.0.first().is_none_or(|&(first, _)| epoch < first),
+    /// Whether a batch can be of the epoch that it says, which no checksum covers. Judged by its last offset: what came
+    /// before the record right before the log's start is not known any more, and a batch may begin there. One that ends
+    /// there is of no later epoch than the first that is known.
+    pub(crate) fn admits(&self, header: &BatchHeader) -> bool {
+        match self.at(header.last_offset()) {
+            Some(noted) => noted == header.leader_epoch,
+            None => self.0.first().is_none_or(|&(first, _)| header.leader_epoch <= first),
         }
     }
 

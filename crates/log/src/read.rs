@@ -326,13 +326,13 @@ impl<E: Env> Log<E> {
     /// Reads and checks the batches of a source.
     async fn read_source(&self, query: &Query, source: &Source<FileOf<E>>) -> io::Result<Outcome> {
         let check = !mutant!("read-rot");
-        let epoch = |offset| source.epochs.at(offset);
+        let admits = |header: &BatchHeader| source.epochs.admits(header);
         let Span { offset, position, next } = source.span;
         // The batch that holds the wanted offset begins before the next one that the index knows.
         let lead = (next - position) as usize;
         let room = (source.size - position) as usize;
         let buffer = self.read_file(source, position, lead.saturating_add(query.max_bytes).min(room)).await?;
-        let skipped = check_prefix(&buffer, offset, query.from, usize::MAX, check, epoch);
+        let skipped = check_prefix(&buffer, offset, query.from, usize::MAX, check, admits);
         if skipped.stop != Stop::Bound || skipped.next > query.from {
             return Ok(Outcome::Broken);
         }
@@ -341,14 +341,14 @@ impl<E: Env> Log<E> {
         loop {
             let first = BatchHeader::parse(&rest).map_or(0, |header| header.size_bytes());
             let limit = if query.at_least_one { query.max_bytes.max(first) } else { query.max_bytes };
-            let found = check_prefix(&rest, skipped.next, source.up_to, limit, check, epoch);
+            let found = check_prefix(&rest, skipped.next, source.up_to, limit, check, admits);
             let Prefix { length, mut stop, .. } = found;
             if length > 0 {
                 return Ok(Outcome::Found(rest.slice(..length)));
             }
             if stop == Stop::Bound {
                 // A damaged header may claim any end: only a batch that checks out is beyond the caller's bounds.
-                let alone = check_prefix(&rest, skipped.next, source.end, first, check, epoch);
+                let alone = check_prefix(&rest, skipped.next, source.end, first, check, admits);
                 if alone.length > 0 {
                     return Ok(Outcome::Found(Bytes::new()));
                 }

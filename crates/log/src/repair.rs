@@ -80,6 +80,8 @@ impl<E: Env> Log<E> {
                 }
                 view.prepare(&range, batches)
             };
+            // What the other replica has may not be compacted as far, and a tombstone here must not go before it.
+            self.lower_cleaned(range.start).await?;
             self.apply(patch).await?;
         }
         self.0.core.env.observe(&Event::Reached("log: damage repaired"));
@@ -254,10 +256,7 @@ impl<F> View<F> {
         if count == 0 {
             return refused("they reach beyond what is damaged, or into another segment");
         }
-        // Epochs are noted from the log's start on.
-        let epoch_fits =
-            |header: &BatchHeader| self.epochs.fits(header.base_offset.max(log_start), header.leader_epoch);
-        if !headers[..count].iter().all(|(header, _)| epoch_fits(header)) {
+        if !headers[..count].iter().all(|(header, _)| self.epochs.admits(header)) {
             return refused("other leader epochs are noted for these offsets");
         }
         let end = headers.get(count).map_or(end, |(header, _)| header.base_offset);

@@ -156,8 +156,6 @@ pub(crate) async fn scan_segment<F: File>(
     epochs: &Epochs,
     mut each: impl FnMut(&BatchHeader, u32) + Send,
 ) -> SegmentScan {
-    let noted =
-        |header: &BatchHeader| epochs.at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
     let first = crate::files::SEGMENT_HEADER_BYTES;
     let mut scan = SegmentScan { index: IndexBuilder::new(base), damaged: Vec::new() };
     let mut scanner = Scanner::new(file.clone(), first, limit);
@@ -165,7 +163,7 @@ pub(crate) async fn scan_segment<F: File>(
     while at < end {
         let position = scanner.position();
         match scanner.next(true).await {
-            Scanned::Batch(header) if follows(&header, at, end, epoch) && noted(&header) => {
+            Scanned::Batch(header) if follows(&header, at, end, epoch) && epochs.admits(&header) => {
                 scan.index.push_at(&header, position, interval, landmark);
                 (at, epoch, landmark) = (header.next_offset(), header.leader_epoch, false);
                 each(&header, position);
@@ -201,7 +199,7 @@ pub(crate) async fn copy_batches<F: File>(
         let length = wanted.min(end - position);
         let bytes = source.read_at(u64::from(position), length as usize).await?;
         let Prefix { length: whole, next, stop, .. } =
-            check_prefix(&bytes, at, offsets.end, usize::MAX, true, |_| None);
+            check_prefix(&bytes, at, offsets.end, usize::MAX, true, |_| true);
         if whole == 0 {
             match stop {
                 Stop::Partial(needed) if bytes.len() == length as usize && length < end - position => {
@@ -328,14 +326,14 @@ pub(crate) enum Stop {
 }
 
 /// Checks the batches at the front of `bytes`, the first of which must have the base offset `at`: up to `max_bytes`
-/// of them, none reaching beyond `up_to`. `expected_epoch` gives what is known of an offset's leader epoch.
+/// of them, none reaching beyond `up_to`. `admits` says whether a batch can be of its leader epoch.
 pub(crate) fn check_prefix(
     bytes: &[u8],
     at: Offset,
     up_to: Offset,
     max_bytes: usize,
     check: bool,
-    expected_epoch: impl Fn(Offset) -> Option<LeaderEpoch>,
+    admits: impl Fn(&BatchHeader) -> bool,
 ) -> Prefix {
     let mut prefix = Prefix { length: 0, next: at, epoch: LeaderEpoch::NONE, stop: Stop::Bound };
     while prefix.next < up_to && prefix.length < bytes.len() {
@@ -348,8 +346,7 @@ pub(crate) fn check_prefix(
             prefix.stop = Stop::Broken;
             break;
         };
-        let epoch_fits = expected_epoch(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
-        if header.base_offset != prefix.next || header.leader_epoch < prefix.epoch || !epoch_fits {
+        if header.base_offset != prefix.next || header.leader_epoch < prefix.epoch || !admits(&header) {
             prefix.stop = Stop::Broken;
             break;
         }

@@ -47,7 +47,7 @@ impl<E: Env> Log<E> {
                 Err(error) => return Err(error),
             };
             let first = BatchHeader::parse(&pieces).map_or(at, |header| header.base_offset);
-            let next = check_prefix(&pieces, first, end, usize::MAX, false, |_| None).next;
+            let next = check_prefix(&pieces, first, end, usize::MAX, false, |_| true).next;
             if next <= at {
                 return Ok(Scrubbed { next: None, bytes: done });
             }

@@ -149,6 +149,35 @@ fn tombstones_stay_for_their_time() {
 }
 
 #[test]
+fn what_is_put_back_below_a_tombstone_goes_before_it() {
+    let bench = Bench::new(12);
+    bench.sim.block_on(async {
+        let (store, log) = bench.create(compacted()).await;
+        let end = put(&log, &[("a", Some("1")), ("b", Some("1"))]).await;
+        // As a replica has it that has compacted nothing.
+        let replica = bytes_of(log.read(Offset(0), end, 1 << 20, true).await.expect("a read")).await;
+        put(&log, &[("a", None)]).await;
+        seal(&bench, &log).await;
+        pass(&store).await;
+        assert_eq!(shown(&log).await, ["1:b=1", "2:a=!"]);
+        let mut segments = bench.files();
+        segments.retain(|name| name.ends_with(".log"));
+        let first = segments.iter().min().expect("a segment");
+        bench.rot(&bench.path(first), 130);
+        log.scrub(Offset(0), 1 << 20).await.expect("a scrub");
+        assert_eq!(log.damaged(), [Offset(0)..end]);
+        log.repair(replica).await.expect("it fits");
+        assert_eq!(shown(&log).await[..3], ["0:a=1", "1:b=1", "2:a=!"]);
+        bench.sim.sleep(Duration::from_millis(RETENTION_MS)).await;
+        put(&log, &[("b", Some("2"))]).await;
+        seal(&bench, &log).await;
+        pass(&store).await;
+        let left = shown(&log).await;
+        assert!(left.len() == 1 && left[0].ends_with("b=2"), "{left:?}");
+    });
+}
+
+#[test]
 fn nothing_at_or_above_the_bound_counts() {
     let bench = Bench::new(3);
     bench.sim.block_on(async {

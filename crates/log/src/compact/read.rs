@@ -44,9 +44,9 @@ impl<'a, E: Env> Chunks<'a, E> {
         while self.at < end {
             let length = wanted.min(size.saturating_sub(self.position));
             let bytes = self.file.read_at(u64::from(self.position), length as usize).await?;
-            let epoch = |offset| self.epochs.at(offset);
+            let admits = |header: &BatchHeader| self.epochs.admits(header);
             let Prefix { length: whole, next, stop, .. } =
-                check_prefix(&bytes, self.at, end, usize::MAX, true, epoch);
+                check_prefix(&bytes, self.at, end, usize::MAX, true, admits);
             if whole > 0 {
                 self.position += u32::try_from(whole).expect("no more than was asked for");
                 self.at = next;

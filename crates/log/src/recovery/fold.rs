@@ -11,7 +11,7 @@ use crate::scan::{Scanned, Scanner, find_batch, follows};
 use crate::segment::Sealed;
 use highwater_env::{Disk, Env, File, OpenMode};
 use highwater_records::BatchHeader;
-use highwater_types::{LeaderEpoch, Offset, Timestamp};
+use highwater_types::{LeaderEpoch, Offset, Timestamp, mutant};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,8 +57,7 @@ impl Fold {
     /// Whether a batch carries the epoch that was noted, durably, before its first batch was written. No checksum
     /// covers a batch's epoch: a rotten one would stand in the way of every leader to come.
     pub(super) fn epoch_fits(&self, header: &BatchHeader) -> bool {
-        let noted = self.stored_epochs.as_ref().and_then(|epochs| epochs.at(header.base_offset));
-        noted.is_none_or(|epoch| epoch == header.leader_epoch)
+        self.stored_epochs.as_ref().is_none_or(|epochs| epochs.admits(header))
     }
 
     /// Takes in a batch of the log.
@@ -66,7 +65,8 @@ impl Fold {
         if header.base_offset >= self.producers_from {
             self.producers.record(header, self.now);
         }
-        if header.leader_epoch > LeaderEpoch::NONE {
+        let believed = self.epoch_fits(header) || mutant!("rotten-epoch-folded");
+        if header.leader_epoch > LeaderEpoch::NONE && believed {
             self.epochs.begin(header.leader_epoch, header.base_offset);
         }
     }
