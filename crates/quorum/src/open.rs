@@ -26,6 +26,7 @@ pub(crate) struct Opened<E: Env> {
     pub log: LogStore<E>,
     pub machine: StateMachine<E>,
     pub progress: Arc<Progress>,
+    pub snapshots: Arc<SnapshotFile<E>>,
 }
 
 /// Reads what a member left, and brings log, snapshot and files together.
@@ -63,14 +64,14 @@ pub(crate) async fn open<E: Env>(
         progress.saved(id);
     }
     let node = u64::try_from(options.node.0).expect("checked before");
-    let mut machine = StateMachine::new(env.clone(), machine, snapshots, Arc::clone(&progress));
+    let mut machine = StateMachine::new(env.clone(), machine, Arc::clone(&snapshots), Arc::clone(&progress));
     if let Some(snapshot) = snapshot {
         machine
             .restore(&snapshot.meta, *snapshot.snapshot, false)
             .map_err(|problem| QuorumError::Damaged { what: "the snapshot".to_owned(), problem })?;
     }
     let log = LogStore::new(env.clone(), node, log, files, committed_file, Arc::clone(&progress), &stored);
-    Ok(Opened { log, machine, progress })
+    Ok(Opened { log, machine, progress, snapshots })
 }
 
 async fn read_files<E: Env>(

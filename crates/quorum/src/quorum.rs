@@ -11,6 +11,7 @@ use crate::open::{Opened, open};
 use crate::options::{MAX_COMMAND_BYTES, QuorumOptions};
 use crate::receive::Incoming;
 use crate::runtime::{DynEnv, Within, within};
+use crate::snapshot_file::SnapshotFile;
 use crate::transport::Transport;
 use crate::types::{Applied, Command, Fate, Raft};
 use bytes::Bytes;
@@ -43,6 +44,7 @@ pub(crate) struct Inner<E: Env> {
     /// Read at will, and never waited for: who waits is woken by `progress`.
     pub metrics: watch::Receiver<Metrics>,
     pub progress: Arc<Progress>,
+    pub snapshots: Arc<SnapshotFile<E>>,
     pub incoming: Mutex<Option<Incoming>>,
     /// The right to change the members: one change looks at what the one before it left.
     pub membership_turn: tokio::sync::Mutex<()>,
@@ -82,7 +84,7 @@ impl<E: Env> Quorum<E> {
         let node = u64::try_from(options.node.0)
             .map_err(|_| QuorumError::Options(format!("{} is no node's id", options.node)))?;
         let scope: Arc<dyn DynEnv> = Arc::new(env.clone());
-        let Opened { log, machine, progress } = open(&env, log, &options, machine).await?;
+        let Opened { log, machine, progress, snapshots } = open(&env, log, &options, machine).await?;
         let snapshot_timeout = options.snapshot_timeout;
         let progress_of_votes = Arc::clone(&progress);
         let clients =
@@ -92,7 +94,8 @@ impl<E: Env> Quorum<E> {
         let raft = started.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         let metrics = raft.metrics();
         let (incoming, membership_turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        let inner = Inner { env, options, raft, log, metrics, progress, incoming, membership_turn, scope };
+        let inner =
+            Inner { env, options, raft, log, metrics, progress, snapshots, incoming, membership_turn, scope };
         let quorum = Self(Arc::new(inner));
         quorum.start().await.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         Ok(quorum)
@@ -208,6 +211,8 @@ impl<E: Env> Quorum<E> {
                 Err(ProposeError::NotLeader { leader: forward.leader_id.map(broker) })
             }
             Err(RaftError::APIError(error)) => Err(ProposeError::Refused(error.to_string())),
+            // The others may commit it.
+            Err(RaftError::Fatal(Fatal::Stopped)) if fate.is_appended() => Err(ProposeError::Timeout),
             Err(RaftError::Fatal(error)) => Err(fatal(error)),
         }
     }
@@ -319,6 +324,7 @@ impl<E: Env> Quorum<E> {
         if let Err(error) = self.within(inner.raft.shutdown()).await {
             tracing::warn!(%error, "the quorum's member did not stop as it should");
         }
+        inner.snapshots.close().await;
     }
 
     pub(crate) fn inner(&self) -> &Inner<E> {

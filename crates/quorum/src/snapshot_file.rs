@@ -19,8 +19,16 @@ pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 1 << 30;
 /// The latest snapshot of a member, on disk.
 pub(crate) struct SnapshotFile<E> {
     files: Arc<Files<E>>,
-    /// The description of what the file holds; locked while it is read or replaced.
-    current: Mutex<Option<SnapshotMeta>>,
+    /// Locked while the file is read or replaced.
+    held: Mutex<Held>,
+}
+
+/// What is known of the file.
+struct Held {
+    /// The description of what it holds.
+    meta: Option<SnapshotMeta>,
+    /// The member has ended. Whoever opens the file next is the only one to write to it.
+    closed: bool,
 }
 
 impl<E: Env> SnapshotFile<E> {
@@ -32,14 +40,17 @@ impl<E: Env> SnapshotFile<E> {
             }
             _ => files.failed("read", SNAPSHOT)(error),
         })?;
-        let current = Mutex::new(found.as_ref().map(|snapshot| snapshot.meta.clone()));
-        Ok((Self { files, current }, found))
+        let meta = found.as_ref().map(|snapshot| snapshot.meta.clone());
+        Ok((Self { files, held: Mutex::new(Held { meta, closed: false }) }, found))
     }
 
     /// Makes this the latest snapshot, durably, unless there is a later one.
     pub async fn save(&self, meta: &SnapshotMeta, pieces: &[Bytes]) -> io::Result<()> {
-        let mut current = self.current.lock().await;
-        let known = next_index(current.as_ref().and_then(|meta| meta.last_log_id));
+        let mut held = self.held.lock().await;
+        if held.closed {
+            return Err(io::Error::other("the member has ended"));
+        }
+        let known = next_index(held.meta.as_ref().and_then(|meta| meta.last_log_id));
         if next_index(meta.last_log_id) <= known && !mutant!("raft-snap-regress") {
             return Ok(());
         }
@@ -49,13 +60,19 @@ impl<E: Env> SnapshotFile<E> {
             return Err(io::Error::other("the snapshot is larger than any may be"));
         }
         self.files.replace(SNAPSHOT, contents).await?;
-        *current = Some(meta.clone());
+        held.meta = Some(meta.clone());
         Ok(())
+    }
+
+    /// Ends all writing: a snapshot that is still being made is not saved. The library makes them in tasks of their
+    /// own, which may outlast the member.
+    pub async fn close(&self) {
+        self.held.lock().await.closed = true;
     }
 
     /// The latest snapshot.
     pub async fn load(&self) -> io::Result<Option<Snapshot>> {
-        let _current = self.current.lock().await;
+        let _held = self.held.lock().await;
         read(&self.files).await
     }
 }
@@ -104,4 +121,46 @@ fn take(bytes: &mut Bytes) -> Result<Bytes, FrameError> {
         return Err(FrameError::TooShort(bytes.len()));
     }
     Ok(bytes.split_to(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::LogId;
+    use highwater_sim::{SimEnv, Simulation};
+    use openraft::CommittedLeaderId;
+
+    fn meta(index: u64) -> SnapshotMeta {
+        let last_log_id = Some(LogId::new(CommittedLeaderId::new(1, 0), index));
+        SnapshotMeta { last_log_id, ..SnapshotMeta::default() }
+    }
+
+    async fn last(file: &SnapshotFile<SimEnv>) -> Option<u64> {
+        file.load()
+            .await
+            .expect("the file can be read")
+            .and_then(|found| found.meta.last_log_id)
+            .map(|id| id.index)
+    }
+
+    #[test]
+    fn the_latest_stays_and_a_member_that_has_ended_writes_no_more() {
+        let sim = Simulation::new(3);
+        let node = sim.node("n").node();
+        let files = Arc::new(Files::new(sim.env(node), "/quorum".into()));
+        sim.block_on(async {
+            files.open_dir().await.expect("a directory");
+            let (ended, found) = SnapshotFile::open(Arc::clone(&files)).await.expect("an empty directory");
+            assert!(found.is_none());
+            for (index, latest) in [(5, 5), (3, 5), (9, 9)] {
+                ended.save(&meta(index), &[Bytes::from_static(b"state")]).await.expect("it is saved");
+                assert_eq!(last(&ended).await, Some(latest));
+            }
+            ended.close().await;
+            let (next, _) = SnapshotFile::open(files).await.expect("a sound file");
+            assert!(ended.save(&meta(20), &[]).await.is_err());
+            next.save(&meta(10), &[]).await.expect("it is saved");
+            assert_eq!(last(&next).await, Some(10));
+        });
+    }
 }

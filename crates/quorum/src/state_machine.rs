@@ -181,6 +181,9 @@ impl<E: Env> RaftSnapshotBuilder<Types> for Builder<E> {
         let meta = snapshot_meta(last, self.membership.clone());
         let saved = self.snapshots.save(&meta, &pieces).await;
         saved.map_err(|error| failed(ErrorVerb::Write, error))?;
+        if self.progress.known().snapshot > Some(last) {
+            self.env.observe(&Event::Reached("quorum: a later snapshot came while one was made"));
+        }
         self.progress.saved(last);
         let (index, term) = (last.index, last.leader_id.term);
         self.env.observe(&Event::QuorumSnapshot { index, term, installed: false });
