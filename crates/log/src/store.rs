@@ -124,6 +124,11 @@ impl<E: Env> Store<E> {
         lock(&self.0.core.logs).get(&id).cloned()
     }
 
+    /// Whether there is such a log that could not be opened.
+    pub fn is_unopened(&self, id: LogId) -> bool {
+        lock(&self.0.core.failed).contains_key(&id)
+    }
+
     /// All logs, in the order of their names.
     pub fn logs(&self) -> Vec<Log<E>> {
         self.0.core.all_logs()

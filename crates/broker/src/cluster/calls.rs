@@ -136,12 +136,15 @@ impl<E: Env> Cluster<E> {
     /// asked before may be cut off, and all that is asked for here may be asked for twice.
     async fn ask_or_serve(&self, ask: Ask) -> Result<Tell, CommitError> {
         let quorum = &self.0.quorum;
+        // Of an attempt that was given up nobody knows what came of it.
+        let mut open = false;
         loop {
             let leadership = quorum.leadership();
             let told = async {
                 match self.ask(ask.clone(), LIMIT).await {
                     Ok(tell) => Ok(tell),
                     Err(AskError::Here) => Ok(self.serve(ask.clone()).await),
+                    Err(AskError::NoController) if open => Err(CommitError::Open),
                     Err(AskError::NoController) => Err(CommitError::NotController),
                     Err(AskError::Open(_)) => Err(CommitError::Open),
                 }
@@ -155,6 +158,7 @@ impl<E: Env> Cluster<E> {
             if let First::One(told) = first(told, changed).await {
                 return told;
             }
+            open = true;
         }
     }
 
@@ -318,7 +322,16 @@ impl<E: Env> Cluster<E> {
         let logs: Vec<LogId> = lost.logs.iter().map(log).collect::<Result<_, _>>()?;
         let decide =
             |Sight { view, controller, .. }: Sight<'_>| controller.lose_logs(view, from.0, from.1, &logs);
-        self.decide(decide).await?;
+        let (answers, _) = self.decide(decide).await?;
+        // A controller that does not know this registration, or is one no more, was told in vain. That a last replica
+        // stays where it is was decided.
+        let is_unknown = |refusal: &Refusal| {
+            matches!(refusal.code, RefusalCode::StaleBrokerEpoch | RefusalCode::BrokerIdNotRegistered)
+        };
+        if let Some(refusal) = answers.into_iter().filter_map(Result::err).find(is_unknown) {
+            return Err(CommitError::Refused(refusal));
+        }
+        self.0.quorum.fence().await?;
         Ok(Tell::Altered(WireAltered::default()))
     }
 

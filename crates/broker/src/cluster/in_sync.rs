@@ -73,13 +73,11 @@ fn refused(code: RefusalCode) -> ProposalAnswer {
     match code {
         RefusalCode::FencedLeaderEpoch
         | RefusalCode::NewLeaderElected
-        | RefusalCode::StaleBrokerEpoch
-        | RefusalCode::InvalidUpdateVersion
-        | RefusalCode::UnknownTopicOrPartition
-        | RefusalCode::UnknownTopicId => ProposalAnswer::Stale,
+        | RefusalCode::InvalidUpdateVersion => ProposalAnswer::Stale,
         RefusalCode::IneligibleReplica | RefusalCode::InvalidRequest | RefusalCode::RequestTimedOut => {
             ProposalAnswer::Refused
         }
+        // What a controller does not know, a deposed one may not know yet: the metadata would have nothing to tell.
         _ => ProposalAnswer::Open,
     }
 }

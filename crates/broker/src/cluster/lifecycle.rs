@@ -267,13 +267,16 @@ async fn beat<E: Env>(
     let interval = millis(inner.settings.broker_heartbeat_interval_ms.into());
     loop {
         inner.check_image()?;
-        inner.report_lost(cluster).await;
+        // What was found lost up to there is told first: the controller takes a broker that has applied as much for
+        // complete wherever it is not told otherwise.
+        let applied = inner.carried.value();
+        let untold = !inner.report_lost(cluster).await && !mutant!("lost-log-untold");
         let heartbeat = Heartbeat {
             node: inner.node.0,
             epoch: epoch.0,
-            applied: inner.carried.value(),
+            applied,
             want_shutdown: false,
-            want_fence: false,
+            want_fence: untold && !inner.is_unfenced(epoch),
         };
         let begun = clock.now();
         match cluster.heartbeat(heartbeat).await {
@@ -368,33 +371,40 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    /// Tells the controller of lost logs, if there are any that it was not told of.
-    async fn report_lost(&self, cluster: &Cluster<E>) {
+    /// Tells the controller of lost logs, if there are any that it was not told of; whether it knows of all of them.
+    async fn report_lost(&self, cluster: &Cluster<E>) -> bool {
         let lost: Vec<LogId> = {
             let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
             wanted.lost.iter().copied().take(LOST_AT_ONCE).collect()
         };
         if lost.is_empty() {
-            return;
+            return true;
         }
         match cluster.report_lost_logs(&lost).await {
             Ok(()) => {
                 let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
                 wanted.lost.retain(|log| !lost.contains(log));
+                wanted.lost.is_empty()
             }
             Err(error) => {
-                tracing::warn!(%error, "the controller could not be told of lost logs; it is tried again")
+                tracing::warn!(%error, "the controller could not be told of lost logs; it is tried again");
+                false
             }
         }
+    }
+
+    /// Whether this broker stands unfenced in the metadata that was carried out.
+    fn is_unfenced(&self, epoch: BrokerEpoch) -> bool {
+        let routing = self.directory.load();
+        let broker = routing.image.broker(self.node);
+        broker.is_some_and(|broker| broker.epoch == epoch && !broker.fenced)
     }
 
     /// Waits until this broker stands unfenced in the metadata that was carried out.
     async fn stands_unfenced(&self, epoch: BrokerEpoch) {
         loop {
             let carried = self.carried.value();
-            let routing = self.directory.load();
-            let broker = routing.image.broker(self.node);
-            if broker.is_some_and(|broker| broker.epoch == epoch && !broker.fenced) {
+            if self.is_unfenced(epoch) {
                 return;
             }
             self.carried.reached(carried + 1).await;

@@ -116,8 +116,10 @@ impl<E: Env> Inner<E> {
             let was_never_made =
                 self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.contains(&id)
                     && !mutant!("unmade-is-lost");
-            if complete && partition.created <= seen && !was_never_made {
-                // It was made before the mark was, so it was lost. An empty one in its place would hide that, and
+            // The mark stays behind where the making of another log failed; one that cannot be opened was made for certain.
+            let was_made = partition.created <= seen || self.store.is_unopened(id);
+            if complete && was_made && !was_never_made {
+                // It was lost. An empty one in its place would hide that, and
                 // might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
                 self.env.observe(&Event::Lost { log: id });
