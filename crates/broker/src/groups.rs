@@ -22,7 +22,7 @@ use highwater_groups::{
     Answer, ConsumerSettings, Coordinator, GroupSettings, MigrationPolicy, Now, Token, partition_of,
 };
 use highwater_metadata::configs::BrokerSettings;
-use highwater_types::{LeaderEpoch, PartitionIndex, Uuid, mutant};
+use highwater_types::{LeaderEpoch, PartitionIndex, TopicId, Uuid, mutant};
 use highwater_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use highwater_wire::{ErrorCode, Str};
 use rand::Rng as _;
@@ -58,7 +58,7 @@ impl<E: Env> Groups<E> {
         let shared = Arc::clone(shared);
         let env = shared.env.clone();
         let task = env.spawn("groups", async move {
-            let mut topics = BTreeSet::new();
+            let mut topics = BTreeMap::new();
             let mut seen = 0;
             while !shared.stop.is_raised() {
                 // The number first: a state that comes after it is looked at again.
@@ -75,7 +75,7 @@ impl<E: Env> Groups<E> {
     }
 
     /// Begins to coordinate what this node leads since the metadata moved, and forgets what belongs to deleted topics.
-    fn align(&self, shared: &Arc<Shared<E>>, topics: &mut BTreeSet<Str>) {
+    fn align(&self, shared: &Arc<Shared<E>>, topics: &mut BTreeMap<Str, TopicId>) {
         let routing = shared.directory.load();
         let offsets = routing.topic(OFFSETS_TOPIC);
         let led = offsets.into_iter().flat_map(|topic| topic.partitions.iter().flatten());
@@ -94,11 +94,14 @@ impl<E: Env> Groups<E> {
                 }
             }
         }
-        let now: BTreeSet<Str> = routing.topics().map(|topic| topic.name.clone()).collect();
-        let gone: BTreeSet<Str> = topics.difference(&now).cloned().collect();
+        let now: BTreeMap<Str, TopicId> =
+            routing.topics().map(|topic| (topic.name.clone(), topic.id)).collect();
+        // A name that has another topic by now had one that is gone.
+        let gone = topics.iter().filter(|(name, id)| now.get(*name) != Some(id));
+        let gone: BTreeSet<Str> = gone.map(|(name, _)| name.clone()).collect();
         if !gone.is_empty() {
             let shards: Vec<_> = self.shards().values().cloned().collect();
-            shards.iter().for_each(|shard| shard.forget_topics(&|topic| gone.contains(topic)));
+            shards.iter().for_each(|shard| shard.forget_topics(&gone));
         }
         *topics = now;
         if !mutant!("coord-no-unload") {

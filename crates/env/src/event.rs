@@ -289,6 +289,8 @@ pub enum Event {
         /// The members in the order of the log, each with its epoch and what it may read or has to give up; None: it is
         /// gone.
         members: Vec<(String, Option<GroupOwner>)>,
+        /// What those of the classic protocol among them had to say, who said it anew: their subscriptions as bytes.
+        said: Vec<(String, Vec<u8>)>,
     },
     /// A commit of offsets was accepted, and is in the log.
     OffsetsCommitted {

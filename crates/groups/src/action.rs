@@ -72,6 +72,8 @@ pub enum Note {
         all: bool,
         /// The members, in the order of the log; None: it is gone.
         members: Vec<(Str, Option<Owner>)>,
+        /// What those of the classic protocol among them had to say, who said it anew.
+        said: Vec<(Str, Bytes)>,
     },
     /// A commit of offsets was accepted, and is in the log.
     Committed {

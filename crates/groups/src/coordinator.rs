@@ -60,7 +60,8 @@ impl Coordinator {
             }
             if let Some(consumers) = &group.consumers {
                 let members = consumers.owners();
-                self.desk.note(Note::Owners { group: group.id.clone(), all: true, members });
+                let said = Vec::new();
+                self.desk.note(Note::Owners { group: group.id.clone(), all: true, members, said });
             }
             group.begin_sessions(&mut self.desk, now);
             group.resume_rebalance(&mut self.desk, now);
@@ -161,7 +162,7 @@ impl Coordinator {
             }
             Then::Assign { generation } => group.not_assigned(desk, generation, code, now),
             Then::Replaced { token, answer, instance, old, new } => {
-                group.take_back(&instance, &old, &new);
+                group.take_back(desk, &instance, &old, &new, now);
                 desk.answer(token, answer.failed(code));
             }
         });

@@ -118,7 +118,8 @@ impl Group {
         desk.note(Note::Generation { group: self.id.clone(), generation, protocol, members });
     }
 
-    /// What members of the new protocol have now, by records that are committed.
+    /// What members of a group of the new protocol have now, by records that are committed, and what those of the
+    /// classic protocol said.
     pub(crate) fn tell_owners(&self, desk: &mut Desk, records: &[Record]) {
         let owner = |record: &Record| match record {
             Record::CurrentMember(_, member, value) => {
@@ -126,9 +127,17 @@ impl Group {
             }
             _ => None,
         };
+        let says = |record: &Record| match record {
+            Record::ConsumerMember(_, member, Some(value)) => {
+                let first = value.classic_member_metadata.as_ref()?.supported_protocols.first()?;
+                Some((member.clone(), first.metadata.clone()))
+            }
+            _ => None,
+        };
         let members: Vec<_> = records.iter().filter_map(owner).collect();
         if !members.is_empty() {
-            desk.note(Note::Owners { group: self.id.clone(), all: false, members });
+            let said = records.iter().filter_map(says).collect();
+            desk.note(Note::Owners { group: self.id.clone(), all: false, members, said });
         }
     }
 

@@ -215,6 +215,10 @@ impl Group {
             return consumers.may_commit(&commit.member, commit.generation);
         }
         let classic = &self.classic;
+        if commit.generation < 0 && classic.state == State::Empty {
+            // Whoever reads without being a member may name itself all the same.
+            return Ok(());
+        }
         if commit.generation >= 0 || !commit.member.is_empty() || commit.instance.is_some() {
             if mutant!("group-no-generation") {
                 return Ok(());

@@ -2,7 +2,9 @@
 //!
 //! In the classic protocol that is asked in each generation; with `cooperative-sticky` a partition is also given to
 //! none while another member says that it has it. In the consumer protocol it is asked at every record of what a
-//! member has, or has to give up; what is committed is of the epoch that the member is in.
+//! member has, or has to give up; what is committed is of the epoch that the member is in. The log alone would not show
+//! that a partition was taken from a member that still reads it: one of the classic protocol, which says what it has
+//! when it joins such a group, must keep that until it joins without it.
 //!
 //! Source: KIP-447 (fencing of commits), KAFKA-8500 (a static member and its successor side by side), KIP-429, KIP-848.
 
@@ -24,6 +26,8 @@ pub struct Owners {
     coordinators: BTreeMap<String, LeaderEpoch>,
     groups: BTreeMap<String, Generation>,
     consumers: BTreeMap<String, Consumers>,
+    /// Topics by their names, which is how members of the classic protocol speak of them.
+    topics: BTreeMap<String, TopicId>,
 }
 
 /// What is known of a group of the classic protocol.
@@ -37,8 +41,11 @@ struct Generation {
 #[derive(Debug, Default)]
 struct Consumers {
     epochs: BTreeMap<String, i32>,
-    owners: BTreeMap<(TopicId, PartitionIndex), String>,
+    owners: BTreeMap<Place, String>,
 }
+
+/// A partition, as the coordinator's log has it.
+type Place = (TopicId, PartitionIndex);
 
 /// What a consumer says of itself, as far as it is needed here.
 #[derive(Clone, Debug, PartialEq, Message)]
@@ -103,9 +110,22 @@ impl Owners {
                 self.groups.insert(group.clone(), Generation { number: *generation, members });
                 Ok(())
             }
-            Event::GroupOwners { group, all, members, .. } => {
+            Event::GroupOwners { group, all, members, said, .. } => {
                 self.groups.remove(group);
-                self.consumers.entry(group.clone()).or_default().hear(group, *all, members)
+                let known = self.consumers.entry(group.clone()).or_default();
+                let claims =
+                    said.iter().map(|(member, said)| (member, known.claims(member, said, &self.topics)));
+                let claims: Vec<_> = claims.collect();
+                known.hear(group, *all, members)?;
+                claims.iter().try_for_each(|(member, claims)| known.kept(group, member, claims))
+            }
+            Event::TopicCreated { topic, name } => {
+                self.topics.insert(name.clone(), *topic);
+                Ok(())
+            }
+            Event::TopicDeleted { topic } => {
+                self.topics.retain(|_, known| known != topic);
+                Ok(())
             }
             Event::OffsetsCommitted { group, generation, member, .. } if *generation >= 0 => {
                 match (self.consumers.get(group), self.groups.get(group)) {
@@ -161,6 +181,32 @@ impl Consumers {
             }
         }
         Ok(())
+    }
+
+    /// What a member of the classic protocol has, and says that it has. What it never had, or gave up, it may say for
+    /// long: that counts for nothing.
+    fn claims(&self, member: &str, said: &[u8], topics: &BTreeMap<String, TopicId>) -> Vec<Place> {
+        let Some(said) = decoded::<Subscription>(said) else { return Vec::new() };
+        each(said.owned)
+            .filter_map(|(topic, partition)| Some((*topics.get(&*topic)?, partition)))
+            .filter(|place| self.has(member, place))
+            .collect()
+    }
+
+    /// A member that stays still has what it did not give up.
+    fn kept(&self, group: &str, member: &str, claims: &[Place]) -> Result<(), Violation> {
+        let Some(epoch) = self.epochs.get(member) else { return Ok(()) };
+        let taken = claims.iter().find(|place| !self.has(member, place));
+        check(taken.is_none(), "S12", || {
+            let place = taken.map_or_else(String::new, |(topic, partition)| format!("{topic}-{partition}"));
+            format!(
+                "{member} of group {group} has {place} no more in epoch {epoch}, which it said that it has"
+            )
+        })
+    }
+
+    fn has(&self, member: &str, place: &Place) -> bool {
+        self.owners.get(place).is_some_and(|owner| owner == member)
     }
 
     fn committed(&self, group: &str, epoch: i32, member: &str) -> Result<(), Violation> {
@@ -289,7 +335,15 @@ mod tests {
             (epoch, partitions.iter().map(|partition| (topic, PartitionIndex(*partition))).collect())
         };
         let members = members.iter().map(|(member, has)| ((*member).to_owned(), has.map(owner))).collect();
-        Event::GroupOwners { group: "g".to_owned(), coordinator: FIRST_EPOCH, all, members }
+        Event::GroupOwners { group: "g".to_owned(), coordinator: FIRST_EPOCH, all, members, said: Vec::new() }
+    }
+
+    /// The same, and what one of the members had to say, of the classic protocol.
+    fn saying(mut event: Event, member: &str, bytes: &[u8]) -> Event {
+        if let Event::GroupOwners { said, .. } = &mut event {
+            said.push((member.to_owned(), bytes.to_vec()));
+        }
+        event
     }
 
     fn commit(generation: i32, member: &str) -> Event {
@@ -360,6 +414,21 @@ mod tests {
         let read = owners(true, &[("a", Some((2, &[0])))]);
         check(&[first, next(read), late.clone(), next(shared)], true);
         check(&[owners(true, &[("b", Some((1, &[1])))]), late], false);
+    }
+
+    #[test]
+    fn in_the_consumer_protocol_a_classic_member_keeps_what_it_says_it_has() {
+        let named = Event::TopicCreated { topic: TopicId(Uuid([1; 16])), name: "t".to_owned() };
+        let both = owners(false, &[("a", Some((1, &[0, 1])))]);
+        let without = owners(false, &[("a", Some((2, &[1])))]);
+        let taken = saying(without.clone(), "a", HAS);
+        check(&[named.clone(), both.clone(), taken.clone()], false);
+        check(&[named.clone(), both.clone(), saying(both.clone(), "a", HAS), without.clone()], true);
+        // It says that it has nothing, is gone, or says more than it has; or nobody knows of what it speaks.
+        check(&[named.clone(), both.clone(), saying(without.clone(), "a", b"")], true);
+        check(&[named.clone(), both.clone(), saying(owners(false, &[("a", None)]), "a", HAS)], true);
+        check(&[named, without, taken.clone()], true);
+        check(&[both, taken], true);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Connection<E: Env> {
     slots: VecDeque<Slot<E>>,
     /// How many of them are fetches in work.
     fetches: usize,
+    /// How many of them are commits of offsets in work.
+    commits: usize,
     /// How many of them are single batches on their way into a log.
     in_line: usize,
     /// Whether some of these have not been looked at: they wait for those that came with them.
@@ -91,6 +93,7 @@ enum Slot<E: Env> {
         /// Whether it must run to its end.
         finish: bool,
         fetch: bool,
+        commit: bool,
         /// Whether its answer is not sent: one before it will never be.
         mute: bool,
     },
@@ -166,6 +169,7 @@ impl<E: Env> Connection<E> {
             waiting: None,
             slots: VecDeque::new(),
             fetches: 0,
+            commits: 0,
             in_line: 0,
             fresh: false,
             uncounted: 0,
@@ -202,8 +206,8 @@ impl<E: Env> Connection<E> {
         let mut refused = None;
         let mut took = Took::default();
         for slot in &mut self.slots {
-            let (work, fetch, mute) = match slot {
-                Slot::Working { work, fetch, mute, .. } => (work, fetch, mute),
+            let (work, fetch, commit, mute) = match slot {
+                Slot::Working { work, fetch, commit, mute, .. } => (work, fetch, commit, mute),
                 Slot::Single { single, .. } if !single.is_done() => {
                     let was_in_line = single.is_in_line();
                     if single.poll(&self.shared, &self.link, &mut cx).is_ready() {
@@ -217,6 +221,7 @@ impl<E: Env> Connection<E> {
             };
             let Poll::Ready(outcome) = work.as_mut().poll(&mut cx) else { continue };
             self.fetches -= usize::from(*fetch);
+            self.commits -= usize::from(*commit);
             progress = true;
             *slot = match outcome {
                 Outcome::Respond(response) if !*mute => {
@@ -279,8 +284,9 @@ impl<E: Env> Connection<E> {
         }
         let key = self.waiting.as_ref().and_then(|received| dispatch::peek_api(&received.frame));
         // The answers of two fetches may each be as large as a fetch may be: one of them at a time. And what a request
-        // appends is seen by those after it.
+        // appends, or commits, is seen by those after it.
         if (self.fetches > 0 && key == Some(ApiKey::FETCH))
+            || (self.commits > 0 && key == Some(ApiKey::OFFSET_FETCH))
             || ((self.in_line > 0 || self.link.is_lined_up()) && key != Some(ApiKey::PRODUCE))
         {
             return Ok(None);
@@ -304,7 +310,7 @@ impl<E: Env> Connection<E> {
                 Err(back) => (frame, charge) = back,
             }
         }
-        let fetch = key == Some(ApiKey::FETCH);
+        let (fetch, commit) = (key == Some(ApiKey::FETCH), key == Some(ApiKey::OFFSET_COMMIT));
         let outcome = match dispatch::begin(&self.shared, &self.link, frame, charge) {
             Answer::Ready(outcome) => outcome,
             Answer::Pending { mut work, finish } => {
@@ -312,7 +318,8 @@ impl<E: Env> Connection<E> {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => {
                         self.fetches += usize::from(fetch);
-                        self.slots.push_back(Slot::Working { work, finish, fetch, mute: false });
+                        self.commits += usize::from(commit);
+                        self.slots.push_back(Slot::Working { work, finish, fetch, commit, mute: false });
                         return Ok(());
                     }
                 }

@@ -6,8 +6,8 @@ use highwater_groups::{
     Action, Answer, Coordinator, GroupSettings, Note, Now, Record, Token, Topics, WriteId,
 };
 use highwater_types::{Instant, LeaderEpoch, mutant};
-use highwater_wire::ErrorCode;
-use std::collections::{BTreeMap, VecDeque};
+use highwater_wire::{ErrorCode, Str};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
@@ -40,6 +40,8 @@ struct State {
     due: Option<Instant>,
     /// What it takes for written was not: it must be made anew.
     doubtful: bool,
+    /// Topics that went while the log was read.
+    gone: BTreeSet<Str>,
 }
 
 /// Records to be written together.
@@ -82,6 +84,7 @@ impl<E: Env> Shard<E> {
             queue: VecDeque::new(),
             due: None,
             doubtful: false,
+            gone: BTreeSet::new(),
         };
         Self { env, partition, epoch, settings, state: Mutex::new(state), bell: Notify::new() }
     }
@@ -136,11 +139,16 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    pub(super) fn forget_topics(&self, is_gone: &dyn Fn(&str) -> bool) {
+    /// Forgets what belongs to topics that are gone; while the log is read, once that is done.
+    pub(super) fn forget_topics(&self, gone: &BTreeSet<Str>) {
         let mut state = self.state();
-        if state.phase == Phase::Active {
-            state.coordinator.forget_topics(is_gone);
-            self.act(&mut state);
+        match state.phase {
+            Phase::Active => {
+                state.coordinator.forget_topics(&|topic| gone.contains(topic));
+                self.act(&mut state);
+            }
+            Phase::Loading => state.gone.extend(gone.iter().cloned()),
+            Phase::Over => {}
         }
     }
 
@@ -159,6 +167,10 @@ impl<E: Env> Shard<E> {
         let mut state = self.state();
         state.coordinator.loaded(self.now());
         state.phase = Phase::Active;
+        let gone = std::mem::take(&mut state.gone);
+        if !gone.is_empty() {
+            state.coordinator.forget_topics(&|topic| gone.contains(topic));
+        }
         self.act(&mut state);
         state.coordinator.group_count()
     }
@@ -174,6 +186,7 @@ impl<E: Env> Shard<E> {
         state.coordinator = Coordinator::new(self.settings.clone());
         state.waiting.clear();
         state.queue.clear();
+        state.gone.clear();
         state.doubtful = false;
     }
 
@@ -259,7 +272,7 @@ fn event(note: Note, coordinator: LeaderEpoch) -> Event {
                 .map(|(id, said, assignment)| (id.to_string(), said.to_vec(), assignment.to_vec()))
                 .collect(),
         },
-        Note::Owners { group, all, members } => Event::GroupOwners {
+        Note::Owners { group, all, members, said } => Event::GroupOwners {
             group: group.to_string(),
             coordinator,
             all,
@@ -267,6 +280,7 @@ fn event(note: Note, coordinator: LeaderEpoch) -> Event {
                 .into_iter()
                 .map(|(id, owner)| (id.to_string(), owner.map(|owner| (owner.epoch, owner.partitions))))
                 .collect(),
+            said: said.into_iter().map(|(id, said)| (id.to_string(), said.to_vec())).collect(),
         },
         Note::Committed { group, generation, member } => Event::OffsetsCommitted {
             group: group.to_string(),

@@ -91,9 +91,11 @@ impl Group {
     }
 
     /// Takes back that a static member has another id: that was not written.
-    pub(crate) fn take_back(&mut self, instance: &str, old: &Str, new: &Str) {
+    pub(crate) fn take_back(&mut self, desk: &mut Desk, instance: &str, old: &Str, new: &Str, now: Now) {
         if self.classic.statics.get(instance) == Some(new) {
             self.classic.rename(new, old);
+            // It may never be heard of again, under either id.
+            self.set_session(desk, old, now);
         }
     }
 

@@ -265,6 +265,22 @@ fn a_static_member_whose_new_id_is_not_written_keeps_the_old_one() {
 }
 
 #[test]
+fn a_static_member_whose_new_id_is_not_written_is_missed_all_the_same() {
+    let mut bench = Bench::new();
+    let named = |who: Who| Who { instance: Some("i"), ..who };
+    bench.join(named(new("a")));
+    bench.pass(6_000);
+    bench.sync(named(known("i#1")), 1, &[("i#1", "one")]);
+    bench.hold = true;
+    bench.join(named(new("a")));
+    bench.fail_write(ErrorCode::NOT_COORDINATOR);
+    bench.hold = false;
+    assert_eq!(bench.state(), "Stable");
+    bench.pass(60_000);
+    assert_eq!(bench.state(), "Empty");
+}
+
+#[test]
 fn an_administrator_removes_a_static_member_by_its_name() {
     let mut bench = Bench::new();
     let named = |who: Who| Who { instance: Some("i"), ..who };

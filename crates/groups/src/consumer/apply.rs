@@ -4,7 +4,9 @@ use super::{Consumers, Member, MemberState, Partitions, each, gathered};
 use crate::records::{ClassicMemberMetadata, ClassicProtocol, ConsumerMemberValue, CurrentMemberValue};
 use crate::{Owner, Record};
 use bytes::Bytes;
+use highwater_types::mutant;
 use highwater_wire::Str;
+use std::collections::BTreeMap;
 
 impl MemberState {
     pub(super) fn number(self) -> i8 {
@@ -40,7 +42,13 @@ impl Consumers {
             Record::TargetMember(_, id, None) => {
                 self.targets.remove(id);
             }
-            Record::CurrentMember(_, id, Some(value)) => self.set_current(id, value),
+            Record::CurrentMember(_, id, Some(value)) => {
+                // Of a log that was compacted, what a member says of itself may come after what it has.
+                if !mutant!("group-current-dropped") {
+                    known(&mut self.members, id);
+                }
+                self.set_current(id, value);
+            }
             Record::CurrentMember(_, id, None) => {
                 self.set_current(id, &CurrentMemberValue { state: 1, ..CurrentMemberValue::default() });
             }
@@ -50,11 +58,7 @@ impl Consumers {
     }
 
     fn set_member(&mut self, id: &Str, value: &ConsumerMemberValue) {
-        if !self.members.contains_key(id) {
-            let id = Str::from(&**id);
-            self.members.insert(id.clone(), Member { id, ..Member::default() });
-        }
-        let member = self.members.get_mut(id).expect("it was put there if it was missing");
+        let member = known(&mut self.members, id);
         let copied = |text: &Option<Str>| text.as_deref().map(Str::from);
         member.instance = copied(&value.instance_id);
         member.rack = copied(&value.rack_id);
@@ -112,6 +116,15 @@ impl Consumers {
             }
         }
     }
+}
+
+/// The member of that id, made if there is none.
+fn known<'a>(members: &'a mut BTreeMap<Str, Member>, id: &Str) -> &'a mut Member {
+    if !members.contains_key(id) {
+        let id = Str::from(&**id);
+        members.insert(id.clone(), Member { id, ..Member::default() });
+    }
+    members.get_mut(id).expect("it was put there if it was missing")
 }
 
 fn copied_metadata(metadata: &ClassicMemberMetadata) -> ClassicMemberMetadata {

@@ -6,12 +6,13 @@ use highwater_assign::protocol::NamedPartitions;
 use highwater_types::{PartitionIndex, TopicId};
 use std::collections::BTreeSet;
 
-/// Those that there are.
+/// Those of topics that there are. Who shared them out may know of more partitions than are known here: what there is
+/// not is in no target, and given up again.
 pub(super) fn identified(named: &[NamedPartitions], topics: &dyn Topics) -> Partitions {
     let mut partitions = Partitions::new();
     for NamedPartitions { topic, partitions: indexes } in named {
-        let Some((id, count)) = topics.topic(topic) else { continue };
-        let there = indexes.iter().copied().filter(|index| (0..count).contains(&index.0));
+        let Some((id, _)) = topics.topic(topic) else { continue };
+        let there = indexes.iter().copied().filter(|index| index.0 >= 0);
         let there: Vec<PartitionIndex> = there.collect();
         if !there.is_empty() {
             partitions.entry(id).or_default().extend(there);

@@ -7,6 +7,7 @@ use crate::{
     Action, Answer, Client, ConsumerSettings, Coordinator, GroupSettings, Now, OwnedPartitions, Racks,
     Record, Token, WriteId,
 };
+use bytes::Bytes;
 use highwater_types::{Instant, PartitionIndex, Timestamp, TopicId, Uuid};
 use highwater_wire::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
@@ -102,9 +103,21 @@ impl Bench {
     }
 
     fn reloaded(&self) -> Self {
+        self.reloaded_from(self.log.iter().map(Record::encode))
+    }
+
+    /// From a log in which the last record of each key is left.
+    fn compacted(&self) -> Self {
+        let records: Vec<_> = self.log.iter().map(Record::encode).collect();
+        let last: BTreeMap<_, usize> =
+            records.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
+        let kept = records.into_iter().enumerate().filter(|(at, (key, _))| last[key] == *at);
+        self.reloaded_from(kept.map(|(_, record)| record))
+    }
+
+    fn reloaded_from(&self, records: impl Iterator<Item = (Bytes, Option<Bytes>)>) -> Self {
         let mut core = Coordinator::new(settings());
-        for record in &self.log {
-            let (key, value) = record.encode();
+        for (key, value) in records {
             core.replay(Record::decode(Some(key), value).expect("it can be read").expect("it is known"));
         }
         core.loaded(self.now());
@@ -139,7 +152,9 @@ impl Bench {
 
     fn send(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
         self.tokens += 1;
-        let client = Client { id: "client", host: "/host", version: 1, fresh: Uuid([7; 16]) };
+        // Clients come from elsewhere now and then, which is written anew without anything else.
+        let host = if self.tokens.is_multiple_of(3) { "/elsewhere" } else { "/host" };
+        let client = Client { id: "client", host, version: 1, fresh: Uuid([7; 16]) };
         let request = ConsumerGroupHeartbeatRequest { group_id: GROUP.into(), ..request };
         self.core.consumer_heartbeat(Token(self.tokens), &client, &request, &self.world, self.now());
         self.run();
@@ -438,6 +453,7 @@ proptest! {
         let all: i32 = bench.world.0.values().map(|(_, count)| count).sum();
         prop_assert_eq!(owned, all as usize);
         let described = bench.core.describe_consumers(&GROUP.into(), &bench.world);
-        prop_assert_eq!(bench.reloaded().core.describe_consumers(&GROUP.into(), &bench.world), described);
+        prop_assert_eq!(bench.reloaded().core.describe_consumers(&GROUP.into(), &bench.world), described.clone());
+        prop_assert_eq!(bench.compacted().core.describe_consumers(&GROUP.into(), &bench.world), described);
     }
 }

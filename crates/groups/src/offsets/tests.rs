@@ -1,6 +1,6 @@
 //! Offsets: committed, forgotten, expired.
 
-use crate::testing::{Bench, GROUP, known};
+use crate::testing::{Bench, GROUP, Who, known};
 use crate::{Coordinator, GroupSettings, Record, Token};
 use highwater_wire::ErrorCode;
 use insta::assert_snapshot;
@@ -147,6 +147,24 @@ fn offsets_of_topics_that_are_wanted_are_not_deleted() {
     12: NONE
     ");
     assert_eq!(bench.offset("topic"), None);
+}
+
+#[test]
+fn who_is_no_member_may_name_itself() {
+    let (mut bench, a, b) = Bench::with_two(&["range"]);
+    let lone = Who { instance: Some("i"), ..known("old#9") };
+    bench.answers();
+    bench.commit(Some(lone), -1, "topic", 5);
+    bench.leave(a);
+    bench.leave(b);
+    bench.commit(Some(lone), -1, "topic", 6);
+    assert_snapshot!(bench.answers(), @r"
+    5: refused, UNKNOWN_MEMBER_ID
+    6: NONE
+    7: NONE
+    8: NONE
+    ");
+    assert_eq!(bench.offset("topic"), Some(6));
 }
 
 #[test]
