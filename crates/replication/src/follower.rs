@@ -147,10 +147,7 @@ impl Follower {
                 self.told = Some(Told { high_watermark, log_start });
                 Step::Append
             }
-            Outcome::Diverging { epoch, end, high_watermark } => {
-                if mutant!("hw-before-truncate") {
-                    self.high_watermark = self.high_watermark.max(high_watermark.min(log.end()));
-                }
+            Outcome::Diverging { epoch, end, .. } => {
                 let to = self.shared_end(epoch, end, log);
                 self.high_watermark = self.high_watermark.min(to);
                 Step::Truncate(to)

@@ -219,15 +219,16 @@ impl Leader {
             return Err(UncountedFetch::NoReplica(fetch.replica));
         };
         let epoch = remote.broker_epoch.max(fetch.registered);
-        if fetch.broker_epoch < epoch {
+        let blind = mutant!("isr-stale-broker-epoch");
+        if fetch.broker_epoch < epoch && !blind {
             return Err(UncountedFetch::OldIncarnation { fetched: fetch.broker_epoch, epoch });
         }
-        if fetch.broker_epoch > remote.broker_epoch {
+        if fetch.broker_epoch > remote.broker_epoch && !blind {
             // What an earlier incarnation had, this one may have lost.
             let caught_up = remote.caught_up.filter(|_| self.in_sync.committed.contains(&fetch.replica));
             *remote = Remote { broker_epoch: fetch.broker_epoch, ..Remote::new(caught_up) };
         }
-        remote.eligible = fetch.live && fetch.registered == fetch.broker_epoch;
+        remote.eligible = fetch.live && (fetch.registered == fetch.broker_epoch || blind);
         let synced = fetch.synced.unwrap_or(Offset(-1));
         remote.reached(fetch.end, synced, self.rules.sync, self.own.end, now);
         Ok(self.moved(now))
@@ -272,7 +273,11 @@ impl Leader {
             }
         }
         for (&replica, remote) in &mut self.remotes {
-            remote.eligible = live(replica) == Some(remote.broker_epoch);
+            let incarnation = live(replica);
+            remote.eligible = match mutant!("isr-stale-broker-epoch") {
+                true => incarnation.is_some(),
+                false => incarnation == Some(remote.broker_epoch),
+            };
         }
         for (&replica, remote) in self.joiners() {
             isr.insert(replica, remote.broker_epoch);

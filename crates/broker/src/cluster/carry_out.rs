@@ -5,6 +5,7 @@ use super::state::News;
 use super::{Cluster, Inner};
 use highwater_env::{Env, Event, Task, timeout};
 use highwater_metadata::{Change, Image};
+use highwater_types::mutant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ pub(super) fn start<E: Env>(cluster: &Cluster<E>) -> Task {
         let inner = &cluster.0;
         inner
             .until_stop(async {
-                inner.registered.reached(1).await;
-                inner.committed.applied.reached(inner.registered.value()).await;
+                if !mutant!("ctrl-stray-delete") {
+                    inner.registered.reached(1).await;
+                    inner.committed.applied.reached(inner.registered.value()).await;
+                }
                 let mut first = true;
                 loop {
                     let news = inner.committed.take_news();

@@ -6,8 +6,8 @@ use super::role::Role;
 use bytes::Bytes;
 use highwater_env::{Env, Event};
 use highwater_log::{AppendError, LogError};
-use highwater_replication::{FetchAnswer, FetchPosition, Step};
-use highwater_types::{BrokerId, Offset};
+use highwater_replication::{FetchAnswer, FetchPosition, Outcome, Step};
+use highwater_types::{BrokerId, Offset, mutant};
 use std::sync::Arc;
 
 /// What a follower asks for, and says of itself.
@@ -51,10 +51,25 @@ impl<E: Env> Partition<E> {
     ) -> Result<(), FollowError> {
         let (step, busy) = {
             let mut replica = self.replica();
-            let Role::Follower { follower, .. } = &mut replica.role else { return Ok(()) };
-            let step = follower.handle(answer, &LogHistory(&self.log));
-            let high_watermark = follower.high_watermark();
-            self.progress().lower(high_watermark);
+            let end = self.log.end_offset();
+            let step = match (&mut replica.role, answer.outcome) {
+                (Role::Follower { follower, .. }, outcome) => {
+                    let step = follower.handle(answer, &LogHistory(&self.log));
+                    match outcome {
+                        Outcome::Diverging { high_watermark, .. } if mutant!("hw-before-truncate") => {
+                            self.progress().advance(high_watermark.min(end));
+                        }
+                        _ => self.progress().lower(follower.high_watermark()),
+                    }
+                    step
+                }
+                (Role::Leader(_), Outcome::Diverging { end: shared, .. })
+                    if mutant!("trunc-removed-fetcher") =>
+                {
+                    Step::Truncate(shared.min(end))
+                }
+                _ => Step::Ignore,
+            };
             if step == Step::Ignore {
                 return Ok(());
             }
@@ -66,6 +81,9 @@ impl<E: Env> Partition<E> {
                 tracing::info!(log = %self.id, %to, end = %self.log.end_offset(), "the log parts from the leader's");
                 self.env.observe(&Event::Reached("replication: a follower cuts its log"));
                 self.log.truncate(to).await?;
+                if mutant!("hw-before-truncate") {
+                    self.progress().lower(to);
+                }
             }
             Step::Restart(start) => {
                 tracing::info!(log = %self.id, %start, "the leader does not have what is next: beginning anew");

@@ -4,8 +4,9 @@ use super::fetcher::until_stop;
 use crate::partition::Partition;
 use crate::state::Shared;
 use highwater_env::{Env, Task, sleep, timeout};
+use highwater_metadata::BrokerRecord;
 use highwater_replication::{Proposal, ProposalAnswer};
-use highwater_types::{BrokerEpoch, BrokerId, LogId};
+use highwater_types::{BrokerEpoch, BrokerId, LogId, mutant};
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -121,7 +122,8 @@ fn collect<E: Env>(shared: &Shared<E>, asking: &Asking) -> Vec<Asked<E>> {
     let routing = shared.directory.load();
     let image = &routing.image;
     let live = |id: BrokerId| -> Option<BrokerEpoch> {
-        image.broker(id).filter(|broker| broker.is_active()).map(|broker| broker.epoch)
+        let may = |broker: &&BrokerRecord| broker.is_active() || mutant!("isr-join-fenced");
+        image.broker(id).filter(may).map(|broker| broker.epoch)
     };
     let ask = |partition: &Arc<Partition<E>>| {
         partition.leading()?;
