@@ -2,7 +2,7 @@
 
 use crate::executor::{EngineKind, Failure};
 use crate::{logs, world};
-use highwater_faults::{Regime, ScenarioFile, Verdict};
+use highwater_faults::{DiskScenario, Regime, ScenarioFile, Verdict};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Run {
     /// Runs one seed of a scenario.
     pub fn of(file: &ScenarioFile, seed: u64, how: How) -> Self {
         let mut run = match file {
-            ScenarioFile::Disk(scenario) => Self::of_disk(&scenario.name, scenario.regime, seed, how),
+            ScenarioFile::Disk(scenario) => Self::of_disk(scenario, seed, how),
             ScenarioFile::Cluster(scenario) => {
                 let options = world::Options { engine: how.engine, trace: how.trace };
                 let outcome = world::run(scenario, seed, &options);
@@ -73,14 +73,17 @@ impl Run {
         run
     }
 
-    fn of_disk(name: &str, regime: Regime, seed: u64, how: How) -> Self {
-        let regime = match regime {
+    fn of_disk(scenario: &DiskScenario, seed: u64, how: How) -> Self {
+        let regime = match scenario.regime {
             Regime::WithinBudget => logs::Regime::Honest,
             Regime::Unlimited => logs::Regime::Lying,
         };
-        let outcome = logs::run(seed, regime, how.trace);
+        let outcome = match scenario.compacted {
+            true => logs::keyed::run(seed, regime, how.trace),
+            false => logs::run(seed, regime, how.trace),
+        };
         Self {
-            scenario: name.to_owned(),
+            scenario: scenario.name.clone(),
             seed,
             failure: outcome.failure,
             events: outcome.events,

@@ -86,6 +86,7 @@ fn parse_disk(root: Section<'_>, own: Section<'_>, path: &str) -> Result<Scenari
         name: name_of(path),
         description: description(&own)?,
         regime: own.require("disk")?.choice(DISKS)?,
+        compacted: own.get("compacted").map_or(Ok(false), |value| value.boolean())?,
     };
     own.done()?;
     root.done()?;

@@ -22,6 +22,8 @@ pub struct DiskScenario {
     pub description: String,
     /// What the disk may do.
     pub regime: Regime,
+    /// Whether the store's log is compacted, and its records have keys.
+    pub compacted: bool,
 }
 
 /// What the faults may do, and so what must hold.

@@ -2,9 +2,10 @@
 
 use crate::executor::Failure;
 use crate::hash::EventHash;
+use crate::logs;
 use crate::run::Run;
 use crate::scenario::Found;
-use highwater_faults::ScenarioFile;
+use highwater_faults::{DiskScenario, ScenarioFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -99,13 +100,20 @@ pub struct Summary {
     pub hash: u64,
 }
 
+/// The marks that histories of a bare store should reach.
+fn marks_of(scenario: &DiskScenario) -> &'static [&'static str] {
+    if scenario.compacted { &logs::keyed::MARKS } else { &logs::MARKS }
+}
+
 impl Summary {
     pub(super) fn new(scenarios: &[Found], asked: u64) -> Self {
         let scenario = |Found { file, .. }: &Found| ScenarioSummary {
             name: file.name().to_owned(),
             wanted: match file {
                 ScenarioFile::Cluster(scenario) => scenario.expect.reach.iter().cloned().collect(),
-                ScenarioFile::Disk(_) => crate::logs::MARKS.iter().map(|&mark| mark.to_owned()).collect(),
+                ScenarioFile::Disk(scenario) => {
+                    marks_of(scenario).iter().map(|&mark| mark.to_owned()).collect()
+                }
             },
             ..ScenarioSummary::default()
         };

@@ -34,6 +34,13 @@ pub enum Op {
     Allocate,
 }
 
+impl Op {
+    /// Whether it changes a directory's entries, or makes them durable.
+    pub(crate) fn changes_directory(self) -> bool {
+        matches!(self, Self::Rename | Self::Remove | Self::CreateDir | Self::SyncDir)
+    }
+}
+
 /// What a failed sync leaves behind (after the ATC 2020 study of fsync failures).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SyncFailure {

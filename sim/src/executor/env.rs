@@ -135,7 +135,7 @@ pub(super) struct DiskPacer {
 impl Pacer for DiskPacer {
     fn pause(&self, op: Op, path: &Path, stage: Stage, stall: Duration) -> Option<Pause> {
         let machine = self.machine.upgrade()?;
-        if !machine.burn(self.node, stage == Stage::Before) {
+        if !machine.burn(self.node, op, stage == Stage::Before) {
             return Some(Box::pin(std::future::pending()));
         }
         let mut inner = machine.lock();

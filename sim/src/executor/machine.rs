@@ -56,13 +56,19 @@ pub(super) struct NodeState {
 /// Stops a node's disk after so many operations.
 pub(super) struct FuseState {
     left: u64,
+    /// Burnt by changes of directories alone.
+    directories: bool,
     blown: bool,
     watcher: Option<Waker>,
 }
 
 impl FuseState {
     pub(super) fn new(operations: u64) -> Self {
-        Self { left: operations, blown: false, watcher: None }
+        Self { left: operations, directories: false, blown: false, watcher: None }
+    }
+
+    pub(super) fn of_directories(operations: u64) -> Self {
+        Self { directories: true, ..Self::new(operations) }
     }
 }
 
@@ -83,6 +89,21 @@ impl Default for DiskPace {
     }
 }
 
+/// How often work that is given away takes time, as where other work has the processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputePace {
+    /// Of so many pieces of work, one at random takes time; 0 for none.
+    pub delay_one_in: u32,
+    /// Of so many of those, one takes up to a second, and the others up to 20 ms.
+    pub long_one_in: u32,
+}
+
+impl Default for ComputePace {
+    fn default() -> Self {
+        Self { delay_one_in: 10, long_one_in: 10 }
+    }
+}
+
 pub(super) struct Inner {
     pub(super) now_ns: u64,
     timers: BTreeMap<(u64, u64), Waker>,
@@ -99,6 +120,7 @@ pub(super) struct Inner {
     /// Draws the pauses of disks.
     pub(super) pauses: Rng,
     pub(super) pace: DiskPace,
+    pub(super) compute_pace: ComputePace,
     pub(super) fuses: BTreeMap<NodeId, FuseState>,
     pub(super) hash: EventHash,
     pub(super) failure: Option<Failure>,
@@ -141,6 +163,7 @@ impl Machine {
             schedule: Rng::from_stream(seed, 0x5c4e),
             pauses: Rng::from_stream(seed, 0x9a5e),
             pace: DiskPace::default(),
+            compute_pace: ComputePace::default(),
             fuses: BTreeMap::new(),
             hash: EventHash::default(),
             failure: None,
@@ -345,12 +368,13 @@ impl Machine {
 
     /// Counts one disk operation of a node that is about to happen, or only asks; false if the node's fuse has
     /// blown, and nothing may happen any more.
-    pub(super) fn burn(&self, node: NodeId, counts: bool) -> bool {
+    pub(super) fn burn(&self, node: NodeId, op: Op, counts: bool) -> bool {
         let watcher = {
             let mut inner = self.lock();
             inner.disk_operations += u64::from(counts);
             let Some(fuse) = inner.fuses.get_mut(&node) else { return true };
-            if !fuse.blown && !counts {
+            let burns = counts && (!fuse.directories || op.changes_directory());
+            if !fuse.blown && !burns {
                 return true;
             }
             if fuse.left > 0 {
@@ -443,10 +467,11 @@ impl Inner {
 
     /// When work that was given away is done, if that takes any time.
     pub(super) fn computed_at(&mut self) -> Option<u64> {
-        if !self.chance_one_in(10) {
+        let pace = self.compute_pace;
+        if !self.chance_one_in(pace.delay_one_in) {
             return None;
         }
-        let most_ms = if self.chance_one_in(10) { 1_000 } else { 20 };
+        let most_ms = if self.chance_one_in(pace.long_one_in) { 1_000 } else { 20 };
         Some(self.now_ns + self.pauses.random_range(0..most_ms * 1_000_000))
     }
 

@@ -19,7 +19,7 @@ pub use clock::EPOCH_MS;
 pub use engine::EngineKind;
 pub use env::SimEnv;
 pub use failure::{Failure, Violation, catch_panics};
-pub use machine::DiskPace;
+pub use machine::{ComputePace, DiskPace};
 pub use network::{Link, SimListener, SimNetwork, SimStream};
 
 use crate::disk::{PowerRates, SimDisk};
@@ -113,6 +113,11 @@ impl Simulation {
     /// Sets how long disk operations take, on all nodes.
     pub fn set_disk_pace(&self, pace: DiskPace) {
         self.machine.lock().pace = pace;
+    }
+
+    /// Sets how long work takes that is given away, on all nodes.
+    pub fn set_compute_pace(&self, pace: ComputePace) {
+        self.machine.lock().compute_pace = pace;
     }
 
     /// Bounds the number of polls of a run.
@@ -226,7 +231,20 @@ impl Simulation {
     /// Stops a node's disk before its operation number `operations` from now, counted from 0: that one and all later
     /// ones hang until the node crashes. The returned future ends when that has happened. A crash removes the fuse.
     pub fn fuse(&self, node: NodeId, operations: u64) -> impl Future<Output = ()> + Send + use<> {
-        let fuse = machine::FuseState::new(operations);
+        self.lay(node, machine::FuseState::new(operations))
+    }
+
+    /// [`Simulation::fuse`] that only changes of directories burn, which are few among all operations: between the
+    /// renaming of a file and the sync of its directory a node dies seldom by chance.
+    pub fn fuse_of_directories(
+        &self,
+        node: NodeId,
+        operations: u64,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        self.lay(node, machine::FuseState::of_directories(operations))
+    }
+
+    fn lay(&self, node: NodeId, fuse: machine::FuseState) -> machine::Blown {
         self.machine.lock().fuses.insert(node, fuse);
         machine::Blown { machine: self.machine.clone(), node }
     }

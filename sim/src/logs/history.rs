@@ -27,7 +27,7 @@ pub const DIR: &str = "/data";
 const OPEN_ATTEMPTS: u32 = 30;
 
 /// Far more polls than any history takes.
-const MOST_STEPS: u64 = 3_000_000;
+pub const MOST_STEPS: u64 = 3_000_000;
 
 /// What came of a history.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ mod checks;
 pub mod exhaustive;
 mod ghost;
 mod history;
+pub mod keyed;
 mod marks;
 mod plan;
 mod producer;

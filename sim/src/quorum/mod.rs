@@ -80,12 +80,24 @@ impl Checks {
 
     /// A member comes back with all that it had on its disk, or says that it lost some.
     fn opened_whole(&self, node: NodeId, event: &Event) -> Result<(), Violation> {
-        let Event::QuorumTruncated { from } = *event else { return Ok(()) };
-        let synced =
-            self.members.member(node).filter(|member| member.opening).map_or(0, |member| member.synced);
-        check(from >= synced, "S10", || {
-            format!("node {} opens its log with entries up to {from}, and had synced up to {synced}", node.0)
-        })
+        let Some(member) = self.members.member(node) else { return Ok(()) };
+        match *event {
+            Event::QuorumTruncated { from } if member.opening => check(from >= member.synced, "S10", || {
+                let synced = member.synced;
+                format!(
+                    "node {} opens its log with entries up to {from}, and had synced up to {synced}",
+                    node.0
+                )
+            }),
+            // Before it has applied anything it tells of the snapshot that it found.
+            Event::QuorumSnapshot { index, installed: false, .. } if member.applied.is_none() => {
+                check(Some(index) >= member.covered, "S10", || {
+                    let had = member.covered;
+                    format!("node {} opens with a snapshot up to {index}, and had one up to {had:?}", node.0)
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn stopped(&mut self, node: NodeId) {
@@ -111,6 +123,7 @@ pub fn run(seed: u64, trace: Option<usize>) -> Outcome {
         simulation.trace(events);
     }
     simulation.set_disk_pace(plan.pace);
+    simulation.set_compute_pace(plan.compute_pace);
     let nodes: Vec<NodeId> =
         (0..plan.nodes()).map(|number| simulation.node(&node::host(number)).node()).collect();
     let checks = Arc::new(Mutex::new(Checks::default()));

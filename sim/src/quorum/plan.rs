@@ -1,7 +1,7 @@
 //! What a seed draws.
 
 use crate::disk::FaultRates;
-use crate::executor::{DiskPace, Link};
+use crate::executor::{ComputePace, DiskPace, Link};
 use highwater_env::Rng;
 use rand::RngExt;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Plan {
     pub segment_bytes: u32,
     /// How long disk operations take.
     pub pace: DiskPace,
+    /// How long it takes to encode a snapshot, which members do beside everything else.
+    pub compute_pace: ComputePace,
     /// What befalls disks.
     pub rates: FaultRates,
     /// How messages travel.
@@ -142,12 +144,17 @@ impl Plan {
             election_timeout,
             heartbeat: election_timeout / 4,
             snapshot_every: rng.random_range(3..40),
-            keep_entries: rng.random_range(0..20),
+            // Where few are kept, members that lag a little are sent a snapshot.
+            keep_entries: if rng.random_bool(0.3) { rng.random_range(0..3) } else { rng.random_range(0..20) },
             segment_bytes: rng.random_range(1_000..16_000),
             pace: DiskPace {
                 yield_one_in: rng.random_range(1..4),
                 delay_one_in: rng.random_range(2..20),
                 delay_max,
+            },
+            compute_pace: ComputePace {
+                delay_one_in: rng.random_range(1..6),
+                long_one_in: rng.random_range(1..4),
             },
             rates,
             link: Link { latency_min, latency_max, blocked: false },
