@@ -9,7 +9,7 @@ use super::plan::{Ending, Incarnation, Plan, Regime, pick};
 use super::repair::scrub;
 use crate::checkers::rules::check;
 use crate::disk::{FaultRates, PowerRates, SimDisk};
-use crate::executor::{Failure, NodeId, SimEnv, Simulation, Violation};
+use crate::executor::{NodeId, SimEnv, Simulation, Violation};
 use bytes::BytesMut;
 use highwater_env::{Env, Event, File, Purpose, Rng, sleep};
 use highwater_log::{CleanupPolicy, Log, LogConfig, LogError, ReadError, ReadSlice, Store};
@@ -94,15 +94,12 @@ pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
     simulation.set_disk_pace(shared.plan.pace);
     let node = simulation.node("a").node();
     let mut crashes = 0;
-    let failure = match simulation.run(drive(&simulation, node, &shared, &mut crashes)) {
-        Ok(()) => None,
-        Err(failure) => Some(failure),
-    };
+    let failure = simulation.run(drive(&simulation, node, &shared, &mut crashes)).err();
     let model = shared.model();
     Outcome {
         seed,
         events: if failure.is_some() { simulation.recent_events() } else { Vec::new() },
-        failure: failure as Option<Failure>,
+        failure,
         hash: simulation.hash(),
         acknowledged: model.acknowledged,
         compared: model.compared,

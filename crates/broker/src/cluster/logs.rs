@@ -116,7 +116,7 @@ impl<E: Env> Inner<E> {
             let was_never_made =
                 self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.contains(&id)
                     && !mutant!("unmade-is-lost");
-            // The mark stays behind where the making of another log failed; one that cannot be opened was made for certain.
+            // The mark stays behind where the making of another log failed. One that cannot be opened was made.
             let was_made = partition.created <= seen || self.store.is_unopened(id);
             if complete && was_made && !was_never_made {
                 // It was lost. An empty one in its place would hide that, and
