@@ -17,7 +17,7 @@ const PIECE: Duration = Duration::from_millis(100);
 /// The most that is read at once.
 const MAX_PIECE_BYTES: u64 = 1 << 20;
 /// How long after a start the first pass begins, if passes are not more frequent than that.
-const FIRST_PASS_AFTER: Duration = Duration::from_secs(60);
+const FIRST_PASS_AFTER: Duration = Duration::from_secs(30);
 
 /// Looks through the logs again and again, until the node stops.
 pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {

@@ -227,7 +227,7 @@ impl Group {
             if commit.generation != classic.generation {
                 return Err(ErrorCode::ILLEGAL_GENERATION);
             }
-        } else if classic.state != State::Empty {
+        } else {
             // Only a group without members is read by one that is none.
             return Err(ErrorCode::UNKNOWN_MEMBER_ID);
         }

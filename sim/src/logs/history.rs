@@ -27,7 +27,7 @@ pub const DIR: &str = "/data";
 const OPEN_ATTEMPTS: u32 = 30;
 
 /// Far more polls than any history takes.
-pub const MOST_STEPS: u64 = 3_000_000;
+const MOST_STEPS: u64 = 3_000_000;
 
 /// What came of a history.
 #[derive(Clone, Debug)]
@@ -180,13 +180,7 @@ pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
 
 /// Runs a history with a plan of its own.
 pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
-    let simulation = Simulation::new(seed);
-    simulation.set_max_steps(MOST_STEPS);
-    if let Some(events) = trace {
-        simulation.trace(events);
-    }
-    simulation.set_disk_pace(plan.pace);
-    let node = simulation.node("a").node();
+    let (simulation, node) = machine(seed, &plan, trace);
     let shared = Shared::new(plan);
     listen(&simulation, node, &shared);
     let mut crashes = 0;
@@ -197,17 +191,37 @@ pub fn run_plan(seed: u64, plan: Plan, trace: Option<usize>) -> Outcome {
         Err(failure) => Some(failure),
     };
     let ghost = shared.ghost();
-    Outcome {
-        seed,
-        events: if failure.is_some() { simulation.recent_events() } else { Vec::new() },
-        failure,
-        hash: simulation.hash(),
-        acknowledged: ghost.acknowledged,
-        compared: ghost.compared,
-        crashes,
-        operations: simulation.disk_operations(),
-        faults: simulation.disk(node).counts(),
-        reached: simulation.reached(),
+    let (acknowledged, compared) = (ghost.acknowledged, ghost.compared);
+    Outcome { seed, acknowledged, compared, crashes, ..Outcome::of(&simulation, node, failure) }
+}
+
+/// The one machine of a history.
+pub fn machine(seed: u64, plan: &Plan, trace: Option<usize>) -> (Simulation, NodeId) {
+    let simulation = Simulation::new(seed);
+    simulation.set_max_steps(MOST_STEPS);
+    if let Some(events) = trace {
+        simulation.trace(events);
+    }
+    simulation.set_disk_pace(plan.pace);
+    let node = simulation.node("a").node();
+    (simulation, node)
+}
+
+impl Outcome {
+    /// What the simulation tells; the rest is the history's to add.
+    pub fn of(simulation: &Simulation, node: NodeId, failure: Option<Failure>) -> Self {
+        Self {
+            seed: 0,
+            events: if failure.is_some() { simulation.recent_events() } else { Vec::new() },
+            failure,
+            hash: simulation.hash(),
+            acknowledged: 0,
+            compared: 0,
+            crashes: 0,
+            operations: simulation.disk_operations(),
+            faults: simulation.disk(node).counts(),
+            reached: simulation.reached(),
+        }
     }
 }
 

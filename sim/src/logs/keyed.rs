@@ -4,7 +4,7 @@
 //! What the log shows after each of them is held against the [`model`]: of each key the last record stays, a tombstone
 //! for its time, and what it deleted never comes back.
 
-use super::history::{MOST_STEPS, Outcome, finished, rest, store_options};
+use super::history::{Outcome, finished, machine, rest, store_options};
 use super::plan::{Ending, Incarnation, Plan, Regime, pick};
 use super::repair::scrub;
 use crate::checkers::rules::check;
@@ -86,28 +86,12 @@ pub fn run(seed: u64, regime: Regime, trace: Option<usize>) -> Outcome {
         plan: Arc::new(plan),
         epochs: Arc::default(),
     };
-    let simulation = Simulation::new(seed);
-    simulation.set_max_steps(MOST_STEPS);
-    if let Some(events) = trace {
-        simulation.trace(events);
-    }
-    simulation.set_disk_pace(shared.plan.pace);
-    let node = simulation.node("a").node();
+    let (simulation, node) = machine(seed, &shared.plan, trace);
     let mut crashes = 0;
     let failure = simulation.run(drive(&simulation, node, &shared, &mut crashes)).err();
     let model = shared.model();
-    Outcome {
-        seed,
-        events: if failure.is_some() { simulation.recent_events() } else { Vec::new() },
-        failure,
-        hash: simulation.hash(),
-        acknowledged: model.acknowledged,
-        compared: model.compared,
-        crashes,
-        operations: simulation.disk_operations(),
-        faults: simulation.disk(node).counts(),
-        reached: simulation.reached(),
-    }
+    let (acknowledged, compared) = (model.acknowledged, model.compared);
+    Outcome { seed, acknowledged, compared, crashes, ..Outcome::of(&simulation, node, failure) }
 }
 
 async fn drive(simulation: &Simulation, node: NodeId, shared: &Shared, crashes: &mut u64) {

@@ -274,10 +274,6 @@ impl<'a> Director<'a> {
             if goes_on && whole && self.has_leader() {
                 return self.settle(until).await;
             }
-            if self.simulation.now() >= until && !whole && self.waits_for_a_leaver() {
-                self.shared.count("quorum waits for who was taken out");
-                return Ok(());
-            }
             self.in_time(until, || {
                 format!(
                     "commands are taken: {goes_on}, no disk is lost: {whole}, and there is one leader: {}",
@@ -319,37 +315,17 @@ impl<'a> Director<'a> {
 
     /// Whether one node leads, and no other member knows a later term. Who was forgotten may stand for ever.
     fn has_leader(&self) -> bool {
-        let statuses = self.statuses();
+        let running = lock(&self.shared.running);
+        let quorums =
+            running.iter().filter_map(|(node, running)| Some((broker_of(*node), running.quorum.as_ref()?)));
+        let statuses: BTreeMap<BrokerId, Status> =
+            quorums.map(|(id, quorum)| (id, quorum.status())).collect();
         let leads = |(id, status): &(&BrokerId, &Status)| status.leader == Some(**id);
         let Some((_, leader)) = statuses.iter().filter(leads).max_by_key(|(_, status)| status.term) else {
             return false;
         };
         let mut members = leader.voters.iter().flatten().chain(&leader.learners);
         members.all(|member| statuses.get(member).is_none_or(|status| status.term <= leader.term))
-    }
-
-    /// Whether nobody can be elected for a reason that the library alone can mend: a former leader that a change of its
-    /// own, not committed, has taken out has more entries than all voters, who need its vote because one of them has
-    /// lost its disk. It must not give it to them, and the library does not let it stand itself, as Raft would have it
-    /// (dissertation, 4.2.2).
-    fn waits_for_a_leaver(&self) -> bool {
-        let statuses = self.statuses();
-        let counts = |status: &Status, id: &BrokerId| status.voters.iter().flatten().any(|voter| voter == id);
-        let voters = || statuses.iter().filter(|(id, status)| counts(status, id));
-        let leaves = |(id, status): (&BrokerId, &Status)| {
-            !counts(status, id)
-                && status.last_index > status.committed
-                && voters().any(|(_, other)| counts(other, id))
-                && voters().all(|(_, other)| other.leader.is_none() && other.last_index < status.last_index)
-        };
-        statuses.iter().any(leaves)
-    }
-
-    fn statuses(&self) -> BTreeMap<BrokerId, Status> {
-        let running = lock(&self.shared.running);
-        let quorums =
-            running.iter().filter_map(|(node, running)| Some((broker_of(*node), running.quorum.as_ref()?)));
-        quorums.map(|(id, quorum)| (id, quorum.status())).collect()
     }
 
     /// The members that have not applied an entry.

@@ -19,9 +19,6 @@ use std::time::Duration;
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long clients may take to end what they have under way, and new records to be taken.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
-/// How long replicas may take to be whole and alike. Longer than the minute after which a node that was started looks
-/// for damage that nobody has read.
-const WHOLE_WITHIN: Duration = Duration::from_secs(90);
 /// How often it is looked whether that is so.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -108,11 +105,11 @@ async fn settles(world: &World<'_>) -> bool {
         let found = super::lock(&world.checkers).unsettled(now());
         found.or_else(rotten)
     };
-    if wait(world, WHOLE_WITHIN, || unsettled().is_none()).await {
+    if wait(world, SETTLED_WITHIN, || unsettled().is_none()).await {
         return true;
     }
     if let Some(Violation { property, message }) = unsettled() {
-        let text = format!("{message}; so it is {WHOLE_WITHIN:?} after faults ended");
+        let text = format!("{message}; so it is {SETTLED_WITHIN:?} after faults ended");
         world.simulation.violate(Violation::new(property, text));
     }
     false

@@ -53,18 +53,17 @@ impl<E: Env> Cluster<E> {
         let (answers, index) = self.decide(decide).await?;
         self.0.wait_carried(index).await;
         let quorum = &self.0.quorum;
-        let peer = quorum.peer(id);
-        if answers.iter().all(Result::is_ok)
-            && quorum.status().learners.contains(&id)
-            && let Err(error) = quorum.remove_learner(id).await
-        {
-            tracing::warn!(%id, %error, "a broker that is gone is told of the metadata still: unregister it again");
-        }
-        if let Some(peer) = peer.filter(|_| self.0.committed.image().broker(id).is_some())
-            && let Err(error) = quorum.add_learner(id, peer).await
-        {
-            // It has registered anew meanwhile, and was told already that it follows.
-            tracing::warn!(%id, %error, "a broker that is back is not told of the metadata: start it again");
+        if answers.iter().all(Result::is_ok) && quorum.status().learners.contains(&id) {
+            let peer = quorum.peer(id);
+            if let Err(error) = quorum.remove_learner(id).await {
+                tracing::warn!(%id, %error, "a broker that is gone is told of the metadata still: unregister it again");
+            }
+            // It may have registered anew meanwhile, and been told that it follows already.
+            if let Some(peer) = peer.filter(|_| self.0.committed.image().broker(id).is_some())
+                && let Err(error) = quorum.add_learner(id, peer).await
+            {
+                tracing::warn!(%id, %error, "a broker that is back is not told of the metadata: start it again");
+            }
         }
         Ok(answers)
     }

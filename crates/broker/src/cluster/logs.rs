@@ -119,8 +119,7 @@ impl<E: Env> Inner<E> {
             // The mark stays behind where the making of another log failed. One that cannot be opened was made.
             let was_made = partition.created <= seen || self.store.is_unopened(id);
             if complete && was_made && !was_never_made {
-                // It was lost. An empty one in its place would hide that, and
-                // might even be taken for a complete one.
+                // It was lost. An empty one in its place would hide that, and might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
                 self.env.observe(&Event::Lost { log: id });
                 if !mutant!("lost-log-kept") {
