@@ -117,7 +117,8 @@ impl<E: Env> Inner<E> {
                 self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.contains(&id)
                     && !mutant!("unmade-is-lost");
             // The mark stays behind where the making of another log failed. One that cannot be opened was made.
-            let was_made = partition.created <= seen || self.store.is_unopened(id);
+            let was_made =
+                partition.created <= seen || (self.store.is_unopened(id) && !mutant!("unopened-never-made"));
             if complete && was_made && !was_never_made {
                 // It was lost. An empty one in its place would hide that, and might even be taken for a complete one.
                 self.env.observe(&Event::Reached("cluster: lost log found"));
