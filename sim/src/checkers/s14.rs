@@ -3,7 +3,8 @@
 //! promise.
 //!
 //! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disks' durable images, from
-//! where the last look ended. A page cache that went with its machine is not asked. Source: durability.md (S14);
+//! where the last look ended. A page cache that went with its machine is not asked, nor what becomes of it later for
+//! what the leader had below its high watermark before that: it may tell so late. Source: durability.md (S14);
 //! NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
 
 use super::members::Members;
@@ -27,6 +28,10 @@ pub struct Acknowledgements {
     changing: BTreeSet<NodeId>,
     /// The last entry that was looked for; restarts tell of old ones again.
     looked_for: Option<u64>,
+    /// The high watermarks that processes told.
+    watermarks: BTreeMap<(NodeId, LogId), Offset>,
+    /// What they were when the second node lost its power.
+    before_loss: BTreeMap<(NodeId, LogId, NodeId), Offset>,
 }
 
 /// A batch that was acknowledged, perhaps among others.
@@ -101,6 +106,10 @@ impl Acknowledgements {
         if seen.ghost.machine(node).is_some_and(|machine| machine.lost_power) {
             return Ok(());
         }
+        // The batch was safe before that, and the answer waited for others. Its leader may not know of the loss yet.
+        if self.before_loss.get(&(seen.node, log, node)).is_some_and(|&watermark| last < watermark) {
+            return Ok(());
+        }
         let same = leader.batches.range(from..=last).all(|(at, batch)| {
             copy.batches
                 .get(at)
@@ -155,6 +164,12 @@ impl Acknowledgements {
         })
     }
 
+    /// Forgets the high watermarks of processes that ended, and of logs that were cut.
+    fn forget(&mut self, ended: impl Fn(NodeId, LogId) -> bool) {
+        self.watermarks.retain(|&(node, log), _| !ended(node, log));
+        self.before_loss.retain(|&(node, log, _), _| !ended(node, log));
+    }
+
     /// Follows what changes the metadata.
     fn hear_of_metadata(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         let bound = seen.ghost.terms().durable && seen.ghost.is_honest();
@@ -188,12 +203,20 @@ impl Checker for Acknowledgements {
             Event::Synced { end, .. } => check(!seen.replica().poisoned, "S14", || {
                 format!("a log that had failed reports itself synced up to {end}")
             }),
+            Event::HighWatermark { log, end } => {
+                self.watermarks.insert((seen.node, log), end);
+                Ok(())
+            }
+            Event::Compacting { log, .. } => {
+                self.scans.remove(&(seen.node, log));
+                Ok(())
+            }
             Event::Truncating { log, .. }
-            | Event::Compacting { log, .. }
             | Event::Truncated { log, .. }
             | Event::Restarted { log, .. }
             | Event::Recovered { log, .. } => {
                 self.scans.remove(&(seen.node, log));
+                self.forget(|node, of| (node, of) == (seen.node, log));
                 Ok(())
             }
             _ => Ok(()),
@@ -201,7 +224,12 @@ impl Checker for Acknowledgements {
         checked.and_then(|()| self.hear_of_metadata(seen)).map_err(|violation| seen.place(violation))
     }
 
-    fn node_stopped(&mut self, node: NodeId, _how: Stop) {
+    fn node_stopped(&mut self, node: NodeId, how: Stop) {
+        self.forget(|at, _| at == node);
+        if how == Stop::Power {
+            let watermarks = self.watermarks.iter();
+            self.before_loss.extend(watermarks.map(|(&(at, log), &offset)| ((at, log, node), offset)));
+        }
         self.changing.remove(&node);
         self.members.stopped(node);
         self.scans.retain(|(at, _), _| *at != node);

@@ -93,6 +93,15 @@ fn an_in_sync_replica_without_the_batch_in_its_page_cache_is_found() {
     stage.finds("S14", "the page cache of broker 2, which is in sync, does not have them");
     let mut stage = replicated();
     stage.terms(cached()).write(5, 6).on(1).cut_power().on(0).watermark(7).acknowledged(5, 6).passes();
+    // It was safe before that, and the leader tells it when the replica serves again without it.
+    let back = |before: i64| {
+        let mut stage = replicated();
+        stage.terms(cached()).write(5, 6).on(1).write(5, 6).on(0).watermark(before);
+        stage.on(1).cut_power().recovered(0, 5, 5).register(1).settle().on(0).watermark(7).acknowledged(5, 6);
+        stage
+    };
+    back(7).passes();
+    back(5).finds("S14", "the page cache of broker 2, which is in sync, does not have them");
 }
 
 #[test]
