@@ -25,7 +25,7 @@ impl<E: Env> Quorum<E> {
         let (clock, progress, period) = (inner.env.clock(), &inner.progress, inner.options.election_timeout);
         let mut draws = inner.env.entropy(Purpose::Election);
         loop {
-            let (known, began) = (progress.known(), clock.now());
+            let (known, began) = (progress.known(), inner.now());
             if known.stopped.is_some() {
                 return;
             }
@@ -37,7 +37,7 @@ impl<E: Env> Quorum<E> {
             let mut wait = period.mul_f64(part);
             let changed = loop {
                 let silent_since = progress.known().heard.map_or(began, |heard| heard.max(began));
-                let left = silent_since.after(wait).since(clock.now());
+                let left = silent_since.after(wait).since(inner.now());
                 if left.is_zero() {
                     if !progress.take_behind() {
                         break false;

@@ -4,7 +4,7 @@ use crate::Peer;
 use crate::error::ProposeError;
 use crate::log_store::broker;
 use crate::quorum::{Inner, Quorum};
-use crate::types::{Membership, Types};
+use crate::types::{Command, Membership, Types};
 use bytes::Bytes;
 use highwater_env::{Env, Event, sleep};
 use highwater_types::{BrokerId, DiskId, mutant};
@@ -91,7 +91,28 @@ impl<E: Env> Quorum<E> {
         let node = node_of(id)?;
         let _turn = self.inner().membership_turn.lock().await;
         follows()?;
-        let voters = self.members().await?.voter_ids().chain([node]).collect();
+        let mut voters = latest_voters(&self.members().await?);
+        voters.insert(node);
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
+    /// Makes a voter with this disk a learner. The last voter stays one.
+    pub async fn remove_voter(&self, id: BrokerId, disk: DiskId) -> Result<(), ProposeError> {
+        let node = node_of(id)?;
+        let _turn = self.inner().membership_turn.lock().await;
+        if !self.leads() {
+            return Err(ProposeError::NotLeader { leader: self.leadership().leader });
+        }
+        let members = self.members().await?;
+        let votes = members.voter_ids().any(|voter| voter == node);
+        if !votes || members.get_node(&node).is_none_or(|peer| peer.disk != disk) {
+            return Err(ProposeError::Refused(format!("Node {id} with disk {disk} is no voter.")));
+        }
+        let mut voters = latest_voters(&members);
+        voters.remove(&node);
+        if voters.is_empty() {
+            return Err(ProposeError::Refused("The last voter cannot be removed.".to_owned()));
+        }
         self.change(ChangeMembers::ReplaceAllVoters(voters)).await
     }
 
@@ -127,7 +148,7 @@ impl<E: Env> Quorum<E> {
     }
 
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ProposeError> {
-        let written: Written = self.in_time(self.inner().raft.change_membership(change, true)).await?;
+        let written: Written = self.in_time(self.inner().change(change)).await?;
         match written {
             Ok(_) => Ok(()),
             // It may have been written, and be committed by another leader.
@@ -143,19 +164,48 @@ impl<E: Env> Quorum<E> {
             Err(RaftError::Fatal(error)) => Err(crate::quorum::fatal(error)),
         }
     }
-}
 
-impl<E: Env> Inner<E> {
-    /// Ends a change of voters that another leader began.
-    pub(crate) async fn finish_change(&self) {
+    /// Ends a change of voters that another leader began. One that this node itself began is not left in the middle.
+    pub(crate) async fn finish_change(self, term: u64) {
+        let inner = self.inner();
+        let Ok(_turn) = inner.membership_turn.try_lock() else { return };
+        if self.leadership().term != term {
+            return;
+        }
+        inner.env.observe(&Event::Reached("quorum: change of voters ended by another leader"));
         let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
-        self.env.observe(&Event::Reached("quorum: change of voters ended by another leader"));
-        if let Err(error) = self.raft.change_membership(nothing, true).await {
+        if let Err(error) = self.within(inner.change(nothing)).await {
             tracing::warn!(%error, "cannot end a change of voters; the next leader tries again");
         }
     }
 }
 
+impl<E: Env> Inner<E> {
+    /// Changes the members.
+    ///
+    /// A change of voters comes alone: it is written when all that was proposed before is committed, and nothing is
+    /// proposed until it is committed itself. Whoever has the entry that takes it out, and does not know it to be
+    /// committed, cannot stand for election. Were there entries before this one that only it has, then nobody else
+    /// could be elected either where its vote is needed.
+    async fn change(&self, change: ChangeMembers<u64, Peer>) -> Written {
+        let of_voters = matches!(change, ChangeMembers::ReplaceAllVoters(_) | ChangeMembers::AddVoterIds(_));
+        let _alone = if of_voters && !mutant!("voters-beside-others") {
+            let alone = self.proposals.write().await;
+            let term = self.progress.known().leadership.term;
+            self.raft.client_write(Command { term, data: Bytes::new(), fate: None }).await?;
+            Some(alone)
+        } else {
+            None
+        };
+        self.raft.change_membership(change, true).await
+    }
+}
+
 fn node_of(id: BrokerId) -> Result<u64, ProposeError> {
     u64::try_from(id.0).map_err(|_| ProposeError::Refused(format!("{id} is no node's id")))
+}
+
+/// The voters, or those that a change under way leads to.
+fn latest_voters(members: &Membership) -> BTreeSet<u64> {
+    members.get_joint_config().last().cloned().unwrap_or_default()
 }

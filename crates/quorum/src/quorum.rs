@@ -48,12 +48,19 @@ pub(crate) struct Inner<E: Env> {
     pub incoming: Mutex<Option<Incoming>>,
     /// The right to change the members: one change looks at what the one before it left.
     pub membership_turn: tokio::sync::Mutex<()>,
+    /// Held by each proposal while it is on its way, and by a change of voters alone.
+    pub proposals: tokio::sync::RwLock<()>,
     scope: Arc<dyn DynEnv>,
 }
 
 impl<E: Env> Inner<E> {
     pub(crate) fn node(&self) -> u64 {
         u64::try_from(self.options.node.0).expect("checked when it was opened")
+    }
+
+    /// The time that elections go by, which is the library's.
+    pub(crate) fn now(&self) -> Instant {
+        self.scope.now()
     }
 }
 
@@ -94,8 +101,19 @@ impl<E: Env> Quorum<E> {
         let raft = started.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         let metrics = raft.metrics();
         let (incoming, membership_turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        let inner =
-            Inner { env, options, raft, log, metrics, progress, snapshots, incoming, membership_turn, scope };
+        let inner = Inner {
+            env,
+            options,
+            raft,
+            log,
+            metrics,
+            progress,
+            snapshots,
+            incoming,
+            membership_turn,
+            proposals: tokio::sync::RwLock::new(()),
+            scope,
+        };
         let quorum = Self(Arc::new(inner));
         quorum.start().await.map_err(|error| QuorumError::Stopped(error.to_string()))?;
         Ok(quorum)
@@ -141,13 +159,8 @@ impl<E: Env> Quorum<E> {
             let leads = leadership.leader == Some(inner.options.node);
             if leads && joint && ended_change_in != Some(leadership.term) {
                 ended_change_in = Some(leadership.term);
-                // A change that this node itself began is not left in the middle.
-                if let Ok(turn) = inner.membership_turn.try_lock() {
-                    drop(turn);
-                    let other = self.clone();
-                    let work = self.within(async move { other.inner().finish_change().await });
-                    inner.env.spawn("quorum-members", work).detach();
-                }
+                let work = self.clone().finish_change(leadership.term);
+                inner.env.spawn("quorum-members", work).detach();
             }
             if reports.changed().await.is_err() {
                 inner.progress.stopped("the library ended".to_owned());
@@ -197,7 +210,11 @@ impl<E: Env> Quorum<E> {
         }
         let fate = Fate::default();
         let command = Command { term, data: command, fate: Some(fate.clone()) };
-        match self.in_time(inner.raft.client_write(command)).await? {
+        let work = async {
+            let _beside = inner.proposals.read().await;
+            inner.raft.client_write(command).await
+        };
+        match self.in_time(work).await? {
             Ok(answer) => match answer.data {
                 Applied::Done => Ok(answer.log_id.index),
                 Applied::OtherTerm => Err(ProposeError::NotLeader { leader: self.leadership().leader }),

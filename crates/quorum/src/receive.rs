@@ -91,7 +91,7 @@ impl<E: Env> Inner<E> {
         match self.raft.append_entries(call).await {
             Ok(answer) => {
                 if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-                    self.progress.heard(self.env.clock().now());
+                    self.progress.heard(self.now());
                 }
                 Reply::Append(answer)
             }
@@ -125,7 +125,7 @@ impl<E: Env> Inner<E> {
         if known > chunk.vote {
             return Reply::Snapshot(known);
         }
-        self.progress.heard(self.env.clock().now());
+        self.progress.heard(self.now());
         let vote = chunk.vote;
         let complete = {
             let mut slot = self.incoming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -216,6 +216,24 @@ fn who_does_not_follow_or_is_behind_is_not_made_a_voter() {
         assert_eq!(first.quorum.status().voters, [[BrokerId(1), BrokerId(2)]]);
         // Each try has the members confirm an empty command, which the machine is not told of.
         assert_eq!(*second.commands.0.lock().unwrap(), commands(0..2));
+
+        // What comes while voters are changed waits for that, and is not lost.
+        let other = first.quorum.clone();
+        let removal = env.spawn("removal", async move {
+            other.remove_voter(BrokerId(2), peer(2).disk).await.unwrap();
+        });
+        first.quorum.propose(term, command(2)).await.unwrap();
+        removal.await;
+        assert_eq!(*first.commands.0.lock().unwrap(), commands(0..3));
+        assert_eq!(first.quorum.status().voters, [[BrokerId(1)]]);
+        let refusals = [
+            first.quorum.remove_voter(BrokerId(2), peer(2).disk).await,
+            first.quorum.remove_voter(BrokerId(1), peer(9).disk).await,
+            first.quorum.remove_voter(BrokerId(1), peer(1).disk).await,
+        ];
+        for refused in refusals {
+            assert!(matches!(refused, Err(ProposeError::Refused(_))), "{refused:?}");
+        }
     });
 }
 

@@ -152,7 +152,11 @@ impl<'a> Director<'a> {
             Kind::Jump => {
                 let most = if self.rng.random_bool(0.2) { 4_000_000 } else { 20_000 };
                 let by = self.rng.random_range(-most..most);
-                self.simulation.jump_clock(node, by);
+                // Where all follow one source of the time, all jump.
+                let all = self.rng.random_bool(0.3);
+                for jumps in self.nodes.iter().copied().filter(|other| all || *other == node) {
+                    self.simulation.jump_clock(jumps, by);
+                }
             }
             Kind::Drift => {
                 let ppm = self.rng.random_range(-100_000..100_000);

@@ -60,7 +60,7 @@ pub enum Kind {
     Split,
     /// Connections are reset.
     Reset,
-    /// A wall clock jumps.
+    /// A wall clock jumps, or all of them by the same.
     Jump,
     /// Clocks run too fast or too slow.
     Drift,

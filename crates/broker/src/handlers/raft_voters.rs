@@ -9,12 +9,11 @@ use crate::dispatch::Context;
 use crate::errors;
 use highwater_env::Env;
 use highwater_metadata::{Refusal, RefusalCode};
-use highwater_types::{BrokerId, DiskId};
+use highwater_types::DiskId;
 use highwater_wire::messages::{
     AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
 };
 use highwater_wire::{ErrorCode, Str};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,20 +45,10 @@ pub(crate) async fn remove<E: Env>(
 ) -> RemoveRaftVoterResponse {
     let id = request.voter_id;
     let quorum = context.shared.cluster.quorum();
-    let known = quorum.peer(id);
     let outcome = if let Err(error) = check_cluster(&context, request.cluster_id.as_ref()) {
         Err(error)
-    } else if known.is_none_or(|peer| peer.disk.0 != request.voter_directory_id) {
-        refuse(format!("Node {id} with disk {} is no voter.", request.voter_directory_id))
     } else {
-        let mut voters: BTreeSet<BrokerId> = quorum.status().voters.into_iter().flatten().collect();
-        if !voters.remove(&id) {
-            refuse(format!("Node {id} is no voter."))
-        } else if voters.is_empty() {
-            refuse("The last voter cannot be removed.".to_owned())
-        } else {
-            quorum.change_voters(voters).await.map_err(CommitError::from)
-        }
+        quorum.remove_voter(id, DiskId(request.voter_directory_id)).await.map_err(CommitError::from)
     };
     let (error_code, error_message) = told(outcome);
     RemoveRaftVoterResponse { throttle_time_ms: 0, error_code, error_message }
