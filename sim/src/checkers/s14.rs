@@ -4,8 +4,8 @@
 //!
 //! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disks' durable images, from
 //! where the last look ended. A page cache that went with its machine is not asked, nor what becomes of it later for
-//! what the leader had below its high watermark before that: it may tell so late. Source: durability.md (S14);
-//! NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
+//! what the leader had below its high watermark before that: it may tell so late, or when it leads no more. Source:
+//! durability.md (S14); NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
 
 use super::members::Members;
 use super::rules::check;
@@ -49,7 +49,9 @@ impl Acknowledgements {
         if seen.ghost.deleted(log.topic).is_some() || base < replica.start || !seen.is_honest() {
             return Ok(());
         }
-        let watermark = replica.high_watermark.unwrap_or_default();
+        // One that leads no more knows of none, and tells late what it knew while it led.
+        let known = replica.high_watermark.max(self.watermarks.get(&(seen.node, log)).copied());
+        let watermark = known.unwrap_or_default();
         check(last < watermark, "S14", || {
             format!(
                 "a client was told that offsets {base} to {last} are safe; the high watermark is {watermark}"
@@ -164,10 +166,15 @@ impl Acknowledgements {
         })
     }
 
-    /// Forgets the high watermarks of processes that ended, and of logs that were cut.
-    fn forget(&mut self, ended: impl Fn(NodeId, LogId) -> bool) {
-        self.watermarks.retain(|&(node, log), _| !ended(node, log));
-        self.before_loss.retain(|&(node, log, _), _| !ended(node, log));
+    /// A log was cut at its end: what lies there from now on is something else.
+    fn cut(&mut self, node: NodeId, log: LogId, end: Offset) {
+        if let Some(watermark) = self.watermarks.get_mut(&(node, log)) {
+            *watermark = end.min(*watermark);
+        }
+        for (_, watermark) in self.before_loss.iter_mut().filter(|((at, of, _), _)| (*at, *of) == (node, log))
+        {
+            *watermark = end.min(*watermark);
+        }
     }
 
     /// Follows what changes the metadata.
@@ -211,12 +218,14 @@ impl Checker for Acknowledgements {
                 self.scans.remove(&(seen.node, log));
                 Ok(())
             }
-            Event::Truncating { log, .. }
-            | Event::Truncated { log, .. }
-            | Event::Restarted { log, .. }
-            | Event::Recovered { log, .. } => {
+            Event::Truncating { log, end } | Event::Truncated { log, end } => {
                 self.scans.remove(&(seen.node, log));
-                self.forget(|node, of| (node, of) == (seen.node, log));
+                self.cut(seen.node, log, end);
+                Ok(())
+            }
+            Event::Restarted { log, .. } | Event::Recovered { log, .. } => {
+                self.scans.remove(&(seen.node, log));
+                self.cut(seen.node, log, Offset::ZERO);
                 Ok(())
             }
             _ => Ok(()),
@@ -225,7 +234,8 @@ impl Checker for Acknowledgements {
     }
 
     fn node_stopped(&mut self, node: NodeId, how: Stop) {
-        self.forget(|at, _| at == node);
+        self.watermarks.retain(|&(at, _), _| at != node);
+        self.before_loss.retain(|&(at, ..), _| at != node);
         if how == Stop::Power {
             let watermarks = self.watermarks.iter();
             self.before_loss.extend(watermarks.map(|(&(at, log), &offset)| ((at, log, node), offset)));

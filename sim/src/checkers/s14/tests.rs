@@ -105,6 +105,19 @@ fn an_in_sync_replica_without_the_batch_in_its_page_cache_is_found() {
 }
 
 #[test]
+fn who_leads_no_more_tells_what_was_safe_while_it_led() {
+    let deposed = || {
+        let mut stage = replicated();
+        stage.write(5, 6).sync_disk().partition(1, 2, &[0, 1, 2], &[0, 1], &[]).follows(2);
+        stage
+    };
+    deposed().acknowledged(0, 4).passes();
+    deposed().acknowledged(5, 6).finds("S14", "the high watermark is 5");
+    deposed().truncated(5).acknowledged(0, 4).passes();
+    deposed().truncated(0).write(0, 4).sync_disk().acknowledged(0, 4).finds("S14", "the high watermark is 0");
+}
+
+#[test]
 fn too_few_in_sync_replicas_are_found() {
     replicated()
         .in_sync(1, &[0], &[1])
