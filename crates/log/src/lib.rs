@@ -16,6 +16,7 @@ mod config;
 mod core;
 mod epochs;
 mod error;
+mod evidence;
 mod files;
 mod frame;
 mod index;

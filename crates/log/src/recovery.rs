@@ -9,6 +9,7 @@ use crate::checkpoint::Mark;
 use crate::compact::load_cleaned;
 use crate::core::{Core, FileOf};
 use crate::epochs::Epochs;
+use crate::evidence::Evidence;
 use crate::files::{LogFile, SEGMENT_HEADER_BYTES, SegmentHeader, index_name, producers_name, segment_name};
 use crate::index::{INDEX_HEADER_BYTES, Index, IndexBuilder, Summary, decode_header};
 use crate::log::View;
@@ -128,7 +129,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             }
             None => Mark { position: SEGMENT_HEADER_BYTES, ..Mark::default() },
         };
-        let report = RecoveryReport {
+        let mut report = RecoveryReport {
             log: id,
             start: mark.start,
             end: mark.proven,
@@ -144,6 +145,9 @@ impl<'a, E: Env> Recovery<'a, E> {
             bad_segment_headers: 0,
             failure: None,
         };
+        if let Some(earlier) = Evidence::load(disk, &dir).await? {
+            earlier.add_to(&mut report);
+        }
         Ok(Self { core, id, dir, hint, mark, listing, report })
     }
 
@@ -202,9 +206,10 @@ impl<'a, E: Env> Recovery<'a, E> {
         let epochs = load_epochs(self.disk(), &self.dir).await?;
         let mut fold = fold::Fold::begin(self, &sealed, epochs).await?;
         let scan = self.scan_tail(tail, tail_base, &mut fold).await?;
+        self.report.epochs_lost |= fold.gathered_epochs();
+        Evidence::keep(self.disk(), &self.dir, &self.report).await?;
         let end = scan.end;
         let active = self.settle(scan, &mut sealed).await?;
-        self.report.epochs_lost = fold.gathered_epochs();
         let (producers, epochs) = fold.finish(self, end).await?;
         self.drop_snapshots_behind(end).await?;
         let view = self.view(sealed, active, epochs);

@@ -86,7 +86,8 @@ pub trait LogObserver: Send + Sync + 'static {
     fn damaged(&self, log: LogId);
 }
 
-/// What opening a log found.
+/// What opening a log found, and what earlier openings had found of marks, cuts and epochs that were not told of: see
+/// [`Log::losses_told`](crate::Log::losses_told).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryReport {
     /// The log.
@@ -140,8 +141,8 @@ impl RecoveryReport {
     }
 }
 
-/// Which proven marks an opened store had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which proven marks an opened store had, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarksFound {
     /// The latest ones.
     Current,

@@ -142,11 +142,16 @@ async fn check_log<E: Env>(
         return damaged(format!("entries {} to {} do not check out", range.start, range.end));
     }
     let guessed = |report: &&highwater_log::RecoveryReport| {
-        report.marks == MarksFound::Lost && (report.cut_bytes > 0 || report.batches_behind_cut)
+        report.marks != MarksFound::Current && (report.cut_bytes > 0 || report.batches_behind_cut)
     };
     if options.recovered.as_ref().filter(guessed).is_some() {
         return damaged("its end does not check out, and what was synced of it cannot be told".to_owned());
     }
+    log.losses_told().await.map_err(|source| QuorumError::Io {
+        action: "change the log",
+        path: std::path::PathBuf::from(log.id().to_string()),
+        source,
+    })?;
     // The log may know of a term whose entries a crash cut off: a leader of an earlier term may go on from here.
     log.truncate(log.end_offset()).await.map(drop).map_err(|error| QuorumError::Io {
         action: "write the terms of the log",

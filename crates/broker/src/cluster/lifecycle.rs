@@ -382,6 +382,7 @@ impl<E: Env> Inner<E> {
         }
         match cluster.report_lost_logs(&lost).await {
             Ok(()) => {
+                self.forget_told(&lost).await;
                 let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
                 wanted.lost.retain(|log| !lost.contains(log));
                 wanted.lost.is_empty()
@@ -389,6 +390,15 @@ impl<E: Env> Inner<E> {
             Err(error) => {
                 tracing::warn!(%error, "the controller could not be told of lost logs; it is tried again");
                 false
+            }
+        }
+    }
+
+    /// What the controller knows of logs is not to be told again by the next process.
+    async fn forget_told(&self, lost: &[LogId]) {
+        for log in lost.iter().filter_map(|id| self.store.log(*id)) {
+            if let Err(error) = log.losses_told().await {
+                tracing::warn!(log = %log.id(), %error, "what was lost will be told again after a restart");
             }
         }
     }

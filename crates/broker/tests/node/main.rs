@@ -1,5 +1,7 @@
 //! A whole node under raw requests.
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
 // All of it is tests.
 #![allow(clippy::unwrap_used)]
 

@@ -126,6 +126,11 @@ fn a_replica_that_lost_its_epochs_comes_back() {
         while cluster.in_sync(leader, "t").await != 3 {
             sim.sleep(Duration::from_millis(100)).await;
         }
+        // The controller was told: it is no news to the next process.
+        sim.crash(machine);
+        nodes.insert(id, cluster.launch(scrubbing(id)).await);
+        nodes[&id].ready().await.unwrap();
+        assert!(!nodes[&id].recovery().iter().any(RecoveryReport::may_be_incomplete));
     });
 }
 
