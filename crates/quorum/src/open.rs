@@ -142,7 +142,7 @@ async fn check_log<E: Env>(
         return damaged(format!("entries {} to {} do not check out", range.start, range.end));
     }
     let guessed = |report: &&highwater_log::RecoveryReport| {
-        report.marks != MarksFound::Current && (report.cut_bytes > 0 || report.batches_behind_cut)
+        report.marks == MarksFound::Lost && (report.cut_bytes > 0 || report.batches_behind_cut)
     };
     if options.recovered.as_ref().filter(guessed).is_some() {
         return damaged("its end does not check out, and what was synced of it cannot be told".to_owned());
