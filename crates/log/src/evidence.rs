@@ -1,6 +1,6 @@
 //! What openings found that puts a log's completeness in doubt.
 //!
-//! An opening writes new marks and new epochs in the place of those that were lost, and cuts what does not check out. If
+//! An opening writes new marks and epochs in the place of those that were lost, and cuts what does not check out. If
 //! the process ended before it told anybody, the next one would find all in order, and take the log for complete. So
 //! what was found is written down first, and stays until [`Log::losses_told`].
 

@@ -424,41 +424,6 @@ fn rotten_marks_are_replaced_by_those_before_them() {
 }
 
 #[test]
-fn what_an_opening_found_is_reported_until_it_was_told() {
-    for epochs in [false, true] {
-        let bench = Bench::new(21);
-        bench.sim.block_on(async {
-            let (_store, log) = bench.create(small()).await;
-            append_synced(&log, "a").await;
-            bench.sim.sleep(Duration::from_secs(2)).await;
-            bench.crash();
-            if epochs {
-                let path = PathBuf::from(DIR).join("logs").join(id(0).to_string()).join("leader-epochs");
-                bench.rot(&path, 18);
-            } else {
-                bench.rot(&PathBuf::from(DIR).join("recovery-points"), 31);
-                bench.rot(&PathBuf::from(DIR).join("recovery-points.previous"), 20);
-            }
-            // The second opening finds marks and epochs that the first one wrote.
-            for _ in 0..2 {
-                let (_store, log, report) = bench.reopen().await;
-                assert!(report.may_be_incomplete() && report.is_alarming(), "{report:?}");
-                assert_eq!((report.epochs_lost, report.marks == MarksFound::Lost), (epochs, !epochs));
-                assert_eq!(values(&log).await, numbered(0, &["a"]));
-                bench.crash();
-            }
-            let (_store, log, report) = bench.reopen().await;
-            assert!(report.may_be_incomplete(), "{report:?}");
-            log.losses_told().await.expect("a removal");
-            log.losses_told().await.expect("there is nothing to remove");
-            bench.crash();
-            let (_store, _log, report) = bench.reopen().await;
-            assert!(!report.is_alarming(), "{report:?}");
-        });
-    }
-}
-
-#[test]
 fn a_lost_log_directory_is_noticed() {
     let bench = Bench::new(21);
     bench.sim.block_on(async {

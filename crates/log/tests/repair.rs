@@ -5,7 +5,7 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use common::*;
 use highwater_env::{Disk, Env, Event};
-use highwater_log::{Log, LogConfig, LogError};
+use highwater_log::{Log, LogConfig, LogError, MarksFound};
 use highwater_records::Batches;
 use highwater_sim::SimEnv;
 use highwater_sim::disk::PowerRates;
@@ -13,6 +13,7 @@ use highwater_types::{LeaderEpoch, Offset, Timestamp};
 use rand::RngExt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A log of 40 records in several segments, all of it synced and proven, and its bytes as another replica has them.
 async fn filled(bench: &Bench) -> (Vec<String>, Replica) {
@@ -296,4 +297,39 @@ fn scrubbing_finds_what_nobody_reads() {
         assert_eq!(bench.damage(), [(5, 6), (30, 31)]);
         assert_eq!(log.damaged(), [span(5, 6), span(30, 31)]);
     });
+}
+
+#[test]
+fn what_an_opening_found_is_reported_until_it_was_told() {
+    for epochs in [false, true] {
+        let bench = Bench::new(21);
+        bench.sim.block_on(async {
+            let (_store, log) = bench.create(small()).await;
+            append_synced(&log, "a").await;
+            bench.sim.sleep(Duration::from_secs(2)).await;
+            bench.crash();
+            if epochs {
+                let path = PathBuf::from(DIR).join("logs").join(id(0).to_string()).join("leader-epochs");
+                bench.rot(&path, 18);
+            } else {
+                bench.rot(&PathBuf::from(DIR).join("recovery-points"), 31);
+                bench.rot(&PathBuf::from(DIR).join("recovery-points.previous"), 20);
+            }
+            // The second opening finds marks and epochs that the first one wrote.
+            for _ in 0..2 {
+                let (_store, log, report) = bench.reopen().await;
+                assert!(report.may_be_incomplete() && report.is_alarming(), "{report:?}");
+                assert_eq!((report.epochs_lost, report.marks == MarksFound::Lost), (epochs, !epochs));
+                assert_eq!(values(&log).await, numbered(0, &["a"]));
+                bench.crash();
+            }
+            let (_store, log, report) = bench.reopen().await;
+            assert!(report.may_be_incomplete(), "{report:?}");
+            log.losses_told().await.expect("a removal");
+            log.losses_told().await.expect("there is nothing to remove");
+            bench.crash();
+            let (_store, _log, report) = bench.reopen().await;
+            assert!(!report.is_alarming(), "{report:?}");
+        });
+    }
 }
