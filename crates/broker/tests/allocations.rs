@@ -2,6 +2,8 @@
 //!
 //! The clients of these tests run on the thread of the test, which is not counted; all other threads are the node's.
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
 // A global allocator cannot be written without.
 #![allow(unsafe_code, clippy::print_stderr)]
 
