@@ -6,6 +6,9 @@
 //! To test an application of your own against a simulated cluster, start with [`Cluster`] and its example in
 //! [`cluster`].
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
+
 #[cfg(not(tokio_unstable))]
 compile_error!(
     "the simulator needs --cfg tokio_unstable, which seeds the draws that tokio makes by itself; a RUSTFLAGS variable \

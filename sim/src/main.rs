@@ -1,5 +1,7 @@
 //! The simulator's command line.
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;

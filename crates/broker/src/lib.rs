@@ -9,6 +9,9 @@
 //! [`Env`](highwater_env::Env). Bytes from outside never panic a node, and no size they declare is believed before
 //! memory is taken for it.
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
+
 mod append_queue;
 mod budget;
 mod buffers;

@@ -1,5 +1,8 @@
 //! The `highwater` binary's parts: configuration, the running of a node, and the command line.
 
+// The futures of whole nodes are deep.
+#![recursion_limit = "256"]
+
 pub mod admin;
 pub mod cli;
 pub mod commands;
