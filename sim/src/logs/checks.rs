@@ -83,6 +83,9 @@ pub struct LogGhost {
     pub opened_from: Offset,
     /// The log's report at its latest opening asked for attention.
     pub alarmed: bool,
+    /// An opening reported that the log may be incomplete, and nobody who relies on it was told: it is to be reported
+    /// again.
+    pub untold: bool,
 }
 
 impl LogGhost {

@@ -412,7 +412,10 @@ pub async fn open(shared: &Shared, env: &SimEnv, disk: &SimDisk) -> Result<Opene
             epoch: shared.next_epoch(),
         };
         let opened = Opened { store, context };
-        if check_reports(shared, &reports)? && begin(shared, &opened).await? {
+        let rates = disk.rates();
+        let keeps = [rates.lost_write, rates.late_sync, rates.misdirected].iter().all(|rate| *rate == 0.0);
+        if check_reports(shared, &reports, keeps)? && begin(shared, &opened).await? {
+            tell_losses(shared, &opened).await;
             return Ok(opened);
         }
         env.note("a log could not be opened, or failed at once: once more");
@@ -452,8 +455,23 @@ fn give_up_logs(shared: &Shared, reports: &[RecoveryReport], attempts: u32) -> R
     Ok(())
 }
 
-/// Notes what recovery reports; false if a log is not usable.
-fn check_reports(shared: &Shared, reports: &[RecoveryReport]) -> Result<bool, Violation> {
+/// Tells whoever relies on the logs what openings found, if this process gets so far.
+async fn tell_losses(shared: &Shared, opened: &Opened) {
+    if opened.context.epoch.0 % 4 == 0 {
+        return;
+    }
+    for log in opened.store.logs() {
+        if let Some(known) = shared.ghost().logs.get_mut(&log.id()) {
+            known.untold = false;
+        }
+        if log.losses_told().await.is_err() {
+            opened.context.env.note("what was told may be reported once more");
+        }
+    }
+}
+
+/// Notes what recovery reports; false if a log is not usable. `keeps` tells whether the disk keeps what is synced now.
+fn check_reports(shared: &Shared, reports: &[RecoveryReport], keeps: bool) -> Result<bool, Violation> {
     let mut ghost = shared.ghost();
     let strict = ghost.strict();
     let mut usable = true;
@@ -465,6 +483,13 @@ fn check_reports(shared: &Shared, reports: &[RecoveryReport]) -> Result<bool, Vi
             return Err(Violation::new("S10", text));
         }
         if let Some(log) = ghost.logs.get_mut(&report.log) {
+            let doubtful = report.may_be_incomplete();
+            if log.untold && !doubtful && report.failure.is_none() && !log.deleted {
+                let text =
+                    format!("{}: an opening found losses, and the next one does not say so", report.log);
+                return Err(Violation::new("S5", text));
+            }
+            log.untold |= doubtful && report.failure.is_none() && keeps;
             log.alarmed = report.is_alarming();
             log.damaged.extend(report.damaged.iter().cloned());
         }

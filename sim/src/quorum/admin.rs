@@ -58,11 +58,15 @@ async fn replace(shared: &Shared, quorum: &Quorum<SimEnv>, lost: Lost) -> Result
     let next = match lost.stage {
         Stage::Rotten => return Ok(()),
         Stage::Replaced => {
-            let others: BTreeSet<BrokerId> = voters.into_iter().filter(|voter| *voter != id).collect();
-            if others.is_empty() {
+            if voters.iter().all(|voter| *voter == id) {
                 return Ok(());
             }
-            quorum.change_voters(others).await?;
+            // One that a change under way takes out counts until that is done.
+            if quorum.status().voters.iter().flatten().any(|voter| *voter == id)
+                && let Some(peer) = quorum.peer(id)
+            {
+                quorum.remove_voter(id, peer.disk).await?;
+            }
             Some(Stage::Excluded)
         }
         Stage::Excluded => {
@@ -95,8 +99,8 @@ async fn change(shared: &Shared, quorum: &Quorum<SimEnv>, rng: &mut Rng) -> Resu
         if voters.len() <= 3 {
             return Ok(());
         }
-        voters.remove(&id);
-        quorum.change_voters(voters).await?;
+        let Some(peer) = quorum.peer(id) else { return Ok(()) };
+        quorum.remove_voter(id, peer.disk).await?;
         shared.count("voter taken out");
     } else if status.learners.contains(&id) {
         if rng.random_bool(0.3) {
