@@ -16,14 +16,19 @@ use std::time::Duration;
 
 const LOG: LogId = LogId { topic: TopicId(Uuid([7; 16])), partition: PartitionIndex(0) };
 
+/// The members that can be reached, and the environment where calls are on their way for a while.
 #[derive(Clone, Default)]
-struct Cluster(Arc<Mutex<BTreeMap<BrokerId, Quorum<SimEnv>>>>);
+struct Cluster(Arc<Mutex<BTreeMap<BrokerId, Quorum<SimEnv>>>>, Option<SimEnv>);
 
-/// Hands calls straight to the other members.
+/// Hands calls to the other members.
 impl Transport for Cluster {
     fn call(&self, to: BrokerId, _peer: &Peer, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>> {
-        let member = self.0.lock().expect("no test panics with it").get(&to).cloned();
+        let Self(members, slow) = self.clone();
         Box::pin(async move {
+            if let Some(env) = slow {
+                sleep(env.clock(), Duration::from_millis(1)).await;
+            }
+            let member = members.lock().expect("no test panics with it").get(&to).cloned();
             let member = member.ok_or(io::ErrorKind::NotConnected)?;
             Ok(member.handle(request).await)
         })
@@ -233,6 +238,63 @@ fn who_does_not_follow_or_is_behind_is_not_made_a_voter() {
         ];
         for refused in refusals {
             assert!(matches!(refused, Err(ProposeError::Refused(_))), "{refused:?}");
+        }
+    });
+}
+
+/// A leader that takes itself out, is cut off before anybody has that entry, and cannot stand: the others need its vote
+/// where one of them is lost, and it has nothing before that entry that they do not have.
+#[test]
+fn the_vote_of_a_leader_on_its_way_out_is_not_lost() {
+    let simulation = Simulation::new(6);
+    let env = simulation.node("a");
+    simulation.block_on(async {
+        let cluster = Cluster(Arc::default(), Some(env.clone()));
+        let mut members = Vec::new();
+        for id in 1..=4 {
+            members.push(Member::open(&env, &cluster, id).await.unwrap());
+        }
+        let voters = [1, 2, 3, 4].map(|id| (BrokerId(id), peer(id)));
+        members[0].quorum.bootstrap(voters.into()).await.unwrap();
+        let term = members[0].lead(1).await.term;
+        for number in 0..3 {
+            let quorum = members[0].quorum.clone();
+            let work = async move { while quorum.propose(term, command(number)).await.is_ok() {} };
+            env.spawn("proposals", work).detach();
+        }
+        sleep(env.clock(), Duration::from_millis(20)).await;
+        let leader = members[0].quorum.clone();
+        let removal = async move {
+            let _ = leader.remove_voter(BrokerId(1), peer(1).disk).await;
+        };
+        env.spawn("removal", removal).detach();
+        while members[0].quorum.status().voters != [[2, 3, 4].map(BrokerId)] {
+            sleep(env.clock(), Duration::from_micros(100)).await;
+        }
+        let mut reached = std::mem::take(&mut *cluster.0.lock().unwrap());
+        for member in &members[1..] {
+            assert_eq!(
+                member.quorum.status().voters.len(),
+                2,
+                "the entry that takes it out is the leader's alone"
+            );
+        }
+        sleep(env.clock(), Duration::from_millis(10)).await;
+        reached.remove(&BrokerId(4));
+        members.pop().unwrap().close().await;
+        members.remove(0).close().await;
+        *cluster.0.lock().unwrap() = reached;
+        members.insert(0, Member::open(&env, &cluster, 1).await.unwrap());
+
+        let began = env.clock().now();
+        while !members[1..].iter().any(|member| {
+            let now = member.quorum.leadership();
+            now.term > term && now.leader.is_some()
+        }) {
+            let waited = env.clock().now().since(began);
+            let all: Vec<_> = members.iter().map(|member| member.quorum.status()).collect();
+            assert!(waited < Duration::from_secs(60), "nobody is elected: {all:?}");
+            sleep(env.clock(), Duration::from_millis(50)).await;
         }
     });
 }
