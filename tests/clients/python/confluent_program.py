@@ -32,8 +32,8 @@ class Confluent:
     def delete_topic(self, topic):
         self.admin.delete_topics([topic], operation_timeout=TIMEOUT)[topic].result(TIMEOUT)
 
-    def producer(self, client_id, mode, codec="none"):
-        config = dict(self.base)
+    def producer(self, client_id, mode, codec="none", **more):
+        config = dict(self.base, **more)
         config["client.id"] = client_id
         config["acks"] = "all"
         config["compression.type"] = codec
@@ -148,7 +148,8 @@ class Confluent:
     def stream(self, topic, partitions, mode, name, path):
         if self.streaming is not None:
             raise RuntimeError("already streaming")
-        self.streaming = Stream(self.producer(name, mode), topic, int(partitions), name, path)
+        producer = self.producer(name, mode, **Stream.PATIENCE)
+        self.streaming = Stream(producer, topic, int(partitions), name, path)
         self.streaming.start()
 
     def stop(self):
@@ -201,6 +202,8 @@ class Confluent:
 class Stream(threading.Thread):
     """Produces until told to stop, at a bounded rate, and writes down every outcome."""
 
+    # How long its producer waits for an answer.
+    PATIENCE = {"socket.timeout.ms": 10000, "request.timeout.ms": 10000}
     WAITING = 2000
     PER_TURN = 5
     PAUSE = 0.01

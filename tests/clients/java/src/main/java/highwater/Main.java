@@ -94,7 +94,7 @@ public final class Main {
                         .get(TIMEOUT_S, TimeUnit.SECONDS).lowWatermark();
             case "stream":
                 String name = words.get(3);
-                streaming = new Stream(producer("none", name, words.get(2)), words.get(0),
+                streaming = new Stream(producer("none", name, words.get(2), Stream.PATIENCE), words.get(0),
                         Integer.parseInt(words.get(1)), name, words.get(4));
                 streaming.start();
                 return "";
@@ -132,9 +132,11 @@ public final class Main {
         return new TopicPartition(words.get(0), Integer.parseInt(words.get(1)));
     }
 
-    private KafkaProducer<byte[], byte[]> producer(String codec, String clientId, String mode) {
+    private KafkaProducer<byte[], byte[]> producer(
+            String codec, String clientId, String mode, Map<String, Object> more) {
         boolean idempotent = mode.equals("idempotent");
         Map<String, Object> config = new HashMap<>(base);
+        config.putAll(more);
         config.put("client.id", clientId);
         config.put("acks", "all");
         config.put("enable.idempotence", idempotent);
@@ -148,7 +150,7 @@ public final class Main {
 
     private int produce(String topic, String codec, String clientId, String mode, String path) throws Exception {
         List<Future<RecordMetadata>> outcomes = new ArrayList<>();
-        try (KafkaProducer<byte[], byte[]> producer = producer(codec, clientId, mode)) {
+        try (KafkaProducer<byte[], byte[]> producer = producer(codec, clientId, mode, Map.of())) {
             for (ProducerRecord<byte[], byte[]> record : Records.read(topic, path)) {
                 outcomes.add(producer.send(record));
             }

@@ -6,12 +6,16 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 
 /** Produces until told to stop, at a bounded rate, and writes down every outcome; see ../README.md. */
 final class Stream extends Thread {
+    /** How long its producer waits for an answer. */
+    static final Map<String, Object> PATIENCE = Map.of("request.timeout.ms", 10000);
+
     private static final int WAITING = 2000;
     private static final int PER_TURN = 5;
     private static final int PAUSE_MS = 10;
