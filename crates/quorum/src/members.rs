@@ -12,10 +12,14 @@ use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often to look whether a node has caught up.
 const GLANCE: Duration = Duration::from_millis(20);
+/// When to look again whether a change of voters was ended.
+const FINISH_AGAIN: Duration = Duration::from_secs(1);
 
 type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Peer>>>;
 
@@ -48,8 +52,8 @@ impl<E: Env> Quorum<E> {
 
     /// Makes these the voters. Each must be a member already; who was a voter and is not named becomes a learner.
     ///
-    /// The change goes through a state in which majorities of the old and of the new voters are needed. If it gets
-    /// stuck there, the next leader ends it.
+    /// The change goes through a state in which majorities of the old and of the new voters are needed. If it is left
+    /// there, whoever leads ends it.
     pub async fn change_voters(&self, voters: BTreeSet<BrokerId>) -> Result<(), ProposeError> {
         let nodes = voters.into_iter().map(node_of).collect::<Result<BTreeSet<u64>, _>>()?;
         let _turn = self.inner().membership_turn.lock().await;
@@ -165,18 +169,29 @@ impl<E: Env> Quorum<E> {
         }
     }
 
-    /// Ends a change of voters that another leader began. One that this node itself began is not left in the middle.
+    /// Ends a change of voters that was left in the middle: by a leader before this one, or by a call that did not wait
+    /// any longer. Tries until it is done, or another one leads.
     pub(crate) async fn finish_change(self, term: u64) {
         let inner = self.inner();
-        let Ok(_turn) = inner.membership_turn.try_lock() else { return };
-        if self.leadership().term != term {
-            return;
+        while self.try_to_finish_change(term).await.is_continue() {
+            sleep(inner.env.clock(), FINISH_AGAIN).await;
         }
-        inner.env.observe(&Event::Reached("quorum: change of voters ended by another leader"));
-        let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
-        if let Err(error) = self.within(inner.change(nothing)).await {
-            tracing::warn!(%error, "cannot end a change of voters; the next leader tries again");
+        inner.is_change_watched.store(false, Ordering::Release);
+    }
+
+    async fn try_to_finish_change(&self, term: u64) -> ControlFlow<()> {
+        let inner = self.inner();
+        let _turn = inner.membership_turn.lock().await;
+        let is_open = self.members().await.is_ok_and(|members| members.get_joint_config().len() > 1);
+        if !is_open || !self.leads() || self.leadership().term != term {
+            return ControlFlow::Break(());
         }
+        inner.env.observe(&Event::Reached("quorum: change of voters left in the middle"));
+        // The library may never answer, where a snapshot takes the place of what it wrote.
+        if let Err(error) = self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+            tracing::warn!(%error, "cannot end a change of voters yet");
+        }
+        ControlFlow::Continue(())
     }
 }
 

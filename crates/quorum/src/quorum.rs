@@ -22,6 +22,7 @@ use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeErr
 use openraft::{Config, RaftMetrics, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -48,6 +49,8 @@ pub(crate) struct Inner<E: Env> {
     pub incoming: Mutex<Option<Incoming>>,
     /// The right to change the members: one change looks at what the one before it left.
     pub membership_turn: tokio::sync::Mutex<()>,
+    /// Whether somebody sees to it that a change of voters is not left in the middle.
+    pub is_change_watched: AtomicBool,
     /// Held by each proposal while it is on its way, and by a change of voters alone.
     pub proposals: tokio::sync::RwLock<()>,
     scope: Arc<dyn DynEnv>,
@@ -111,6 +114,7 @@ impl<E: Env> Quorum<E> {
             snapshots,
             incoming,
             membership_turn,
+            is_change_watched: AtomicBool::new(false),
             proposals: tokio::sync::RwLock::new(()),
             scope,
         };
@@ -144,7 +148,6 @@ impl<E: Env> Quorum<E> {
     /// Tells who waits what the library reports. The only task that waits for its reports.
     async fn watch(self, mut reports: watch::Receiver<Metrics>) {
         let inner = self.inner();
-        let mut ended_change_in = None;
         loop {
             let (leadership, failure, joint) = {
                 let report = reports.borrow_and_update();
@@ -157,8 +160,7 @@ impl<E: Env> Quorum<E> {
             }
             inner.progress.leads(leadership);
             let leads = leadership.leader == Some(inner.options.node);
-            if leads && joint && ended_change_in != Some(leadership.term) {
-                ended_change_in = Some(leadership.term);
+            if leads && joint && !inner.is_change_watched.swap(true, Ordering::AcqRel) {
                 let work = self.clone().finish_change(leadership.term);
                 inner.env.spawn("quorum-members", work).detach();
             }

@@ -242,6 +242,43 @@ fn who_does_not_follow_or_is_behind_is_not_made_a_voter() {
     });
 }
 
+/// The call that began it waits no longer; the same leader ends it when it can.
+#[test]
+fn a_change_of_voters_is_not_left_in_the_middle() {
+    let simulation = Simulation::new(7);
+    let env = simulation.node("a");
+    simulation.block_on(async {
+        let cluster = Cluster::default();
+        let mut members = Vec::new();
+        for id in 1..=3 {
+            members.push(Member::open(&env, &cluster, id).await.unwrap());
+        }
+        let voters = [1, 2, 3].map(|id| (BrokerId(id), peer(id)));
+        members[0].quorum.bootstrap(voters.into()).await.unwrap();
+        let term = members[0].lead(1).await.term;
+        members[0].quorum.propose(term, command(0)).await.unwrap();
+        cluster.0.lock().unwrap().remove(&BrokerId(2));
+        members.remove(1).close().await;
+        let stuck = members[0].quorum.remove_voter(BrokerId(3), peer(3).disk).await;
+        assert_eq!(
+            stuck,
+            Err(ProposeError::Timeout),
+            "both sets have to agree, and of the new one half is gone"
+        );
+        assert_eq!(members[0].quorum.status().voters.len(), 2);
+
+        members.push(Member::open(&env, &cluster, 2).await.unwrap());
+        let began = env.clock().now();
+        while members[0].quorum.status().voters != [[1, 2].map(BrokerId)] {
+            let all: Vec<_> = members.iter().map(|member| member.quorum.status()).collect();
+            assert!(env.clock().now().since(began) < Duration::from_secs(30), "never ended: {all:?}");
+            sleep(env.clock(), Duration::from_millis(50)).await;
+        }
+        assert_eq!(members[0].quorum.leadership().term, term, "nobody else had to lead for it");
+        members[0].quorum.propose(term, command(1)).await.unwrap();
+    });
+}
+
 /// A leader that takes itself out, is cut off before anybody has that entry, and cannot stand: the others need its vote
 /// where one of them is lost, and it has nothing before that entry that they do not have.
 #[test]
