@@ -136,8 +136,8 @@ impl Leader {
     /// The leader of a later epoch, if that is the same node again. It knows nothing of its followers: their logs may
     /// have been cut, or removed, between the two.
     #[must_use]
-    pub fn next(&self, assignment: &Assignment, own: Ends, now: Instant) -> Self {
-        let mut next = Self::new(self.me, assignment, self.rules, own, self.high_watermark, now);
+    pub fn next(&self, assignment: &Assignment, rules: Rules, own: Ends, now: Instant) -> Self {
+        let mut next = Self::new(self.me, assignment, rules, own, self.high_watermark, now);
         if mutant!("isr-keep-follower-state") {
             next.remotes.extend(self.remotes.clone());
         }
@@ -244,8 +244,25 @@ impl Leader {
         self.moved(now)
     }
 
-    /// What the controller is to be asked for now, if anything. One proposal is under way at a time. `live` gives the
-    /// incarnation of a broker that may be in sync.
+    /// Looks at the time, and at who may be in sync, whose incarnation `live` gives: who was about to join and will
+    /// not is waited for no longer. Returns the high watermark if that moves it.
+    pub fn look_at_brokers(
+        &mut self,
+        now: Instant,
+        live: impl Fn(BrokerId) -> Option<BrokerEpoch>,
+    ) -> Option<Offset> {
+        for (&replica, remote) in &mut self.remotes {
+            let incarnation = live(replica);
+            remote.eligible = match mutant!("isr-stale-broker-epoch") {
+                true => incarnation.is_some(),
+                false => incarnation == Some(remote.broker_epoch),
+            };
+        }
+        self.move_high_watermark(now)
+    }
+
+    /// What the controller is to be asked for now, if anything. One proposal is under way at a time. `live` is that of
+    /// [`Leader::look_at_brokers`], which comes first.
     pub fn poll_proposal(
         &mut self,
         now: Instant,
@@ -271,13 +288,6 @@ impl Leader {
             if member == self.me || !lags {
                 isr.insert(member, live(member).unwrap_or(BrokerEpoch::NONE));
             }
-        }
-        for (&replica, remote) in &mut self.remotes {
-            let incarnation = live(replica);
-            remote.eligible = match mutant!("isr-stale-broker-epoch") {
-                true => incarnation.is_some(),
-                false => incarnation == Some(remote.broker_epoch),
-            };
         }
         for (&replica, remote) in self.joiners() {
             isr.insert(replica, remote.broker_epoch);

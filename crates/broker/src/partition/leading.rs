@@ -5,7 +5,7 @@ use super::history::LogHistory;
 use super::role::Role;
 use crate::errors;
 use highwater_env::Env;
-use highwater_replication::{Agreement, FollowerFetch, Proposal, ProposalAnswer, compare};
+use highwater_replication::{Agreement, FollowerFetch, Moved, Proposal, ProposalAnswer, compare};
 use highwater_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, mutant};
 use highwater_wire::ErrorCode;
 
@@ -119,7 +119,10 @@ impl<E: Env> Partition<E> {
     pub(crate) fn poll_proposal(&self, live: impl Fn(BrokerId) -> Option<BrokerEpoch>) -> Option<Proposal> {
         let mut replica = self.replica();
         let Role::Leader(leader) = &mut replica.role else { return None };
-        let proposal = leader.poll_proposal(self.env.clock().now(), live);
+        let now = self.env.clock().now();
+        let high_watermark = leader.look_at_brokers(now, &live);
+        let proposal = leader.poll_proposal(now, live);
+        self.tracker.tell(self.id, Moved { high_watermark, proposal: false });
         if proposal.is_some() {
             self.tell_in_sync(&mut replica);
         }

@@ -150,7 +150,7 @@ impl<E: Env> Partition<E> {
         let (now, own, epoch) = (self.env.clock().now(), self.ends(), assignment.leader_epoch);
         self.env.observe(&Event::Leading { log: self.id, epoch, start: own.end });
         let leader = match before {
-            Role::Leader(before) => before.next(assignment, own, now),
+            Role::Leader(before) => before.next(assignment, replica.rules, own, now),
             _ => Leader::new(self.node, assignment, replica.rules, own, self.committed(), now),
         };
         let high_watermark = leader.high_watermark();

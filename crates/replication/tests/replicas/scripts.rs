@@ -164,6 +164,27 @@ fn a_replica_that_stands_still_leaves() {
     insta::assert_snapshot!(model.transcript);
 }
 
+/// Whoever has left may come back soon, and is waited for; not if it is fenced.
+#[test]
+fn who_left_for_good_does_not_hold_the_high_watermark() {
+    let mut model = Model::new(true, 1);
+    for broker in ALL {
+        model.see(id(broker), 1);
+    }
+    fetch(&mut model, 2);
+    fetch(&mut model, 3);
+    model.produce(id(1));
+    model.sync(id(1));
+    for broker in [2, 3] {
+        model.crash(id(broker));
+        model.set_fenced(id(broker), true);
+    }
+    model.see(id(1), 9);
+    model.poll(id(1));
+    assert!(model.transcript.ends_with("1: high watermark 1\n"), "{}", model.transcript);
+    insta::assert_snapshot!(model.transcript);
+}
+
 #[test]
 fn a_replica_below_the_log_start_begins_anew() {
     let mut model = begin(false);

@@ -181,8 +181,11 @@ impl Model {
         let Role::Leader(leader) = &mut replica.role else { return };
         let brokers = &replica.seen.brokers;
         let live = |broker| brokers.get(&broker).filter(|(_, fenced)| !fenced).map(|&(epoch, _)| epoch);
-        let Some(proposal) = leader.poll_proposal(self.now, live) else { return };
+        let high_watermark = leader.look_at_brokers(self.now, live);
+        let proposal = leader.poll_proposal(self.now, live);
         let broker_epoch = replica.broker_epoch;
+        self.moved(at, Moved { high_watermark, proposal: false });
+        let Some(proposal) = proposal else { return self.check() };
         self.note(format_args!("{at} -> controller: in sync {}", members(&proposal)));
         self.network.push(Message::Propose { from: at, broker_epoch, proposal });
         self.check();
@@ -404,7 +407,7 @@ impl Model {
                         log.begin_epoch(epoch);
                         let (own, high_watermark) = (log.ends(), replica.high_watermark);
                         Role::Leader(match role {
-                            Role::Leader(before) => before.next(partition, own, now),
+                            Role::Leader(before) => before.next(partition, rules, own, now),
                             _ => Leader::new(at, partition, rules, own, high_watermark, now),
                         })
                     }
