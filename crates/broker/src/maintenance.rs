@@ -1,7 +1,9 @@
 //! What a node does without being asked: retention and compaction.
 
+use crate::directory::Routing;
 use crate::state::Shared;
 use highwater_env::{Env, Task};
+use highwater_types::{LogId, Offset, mutant};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +13,15 @@ use std::time::Duration;
 /// The shortest rest between two looks at which logs are due.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Up to where a log's records may be removed. One whose partition is not known yet has neither a high watermark nor
+/// its own configuration: nothing of it is touched.
+fn bound<E: Env>(routing: &Routing<E>, log: LogId) -> Option<Offset> {
+    if mutant!("retention-unknown") && routing.partition(log).is_none() {
+        return None;
+    }
+    Some(routing.partition(log).map(|partition| partition.high_watermark()).unwrap_or_default())
+}
+
 /// Applies retention again and again, until the node stops. A pass that has begun is finished.
 pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
     let shared = Arc::clone(shared);
@@ -19,8 +30,7 @@ pub(crate) fn start<E: Env>(shared: &Arc<Shared<E>>) -> Task {
     env.spawn("retention", async move {
         while rests(&shared, interval).await {
             let routing = shared.directory.load();
-            let bound = |log| routing.partition(log).map(|partition| partition.high_watermark());
-            let cleaned = shared.store.clean_up(bound).await;
+            let cleaned = shared.store.clean_up(|log| bound(&routing, log)).await;
             if cleaned.segments > 0 || cleaned.failures > 0 {
                 tracing::info!(
                     segments = cleaned.segments,
@@ -43,9 +53,7 @@ pub(crate) fn start_cleaner<E: Env>(shared: &Arc<Shared<E>>) -> Task {
         while rests(&shared, pause).await {
             loop {
                 let routing = shared.directory.load();
-                let bound = |log| Some(routing.partition(log)?.high_watermark());
-                // A log whose partition is not known yet has no bound that could be trusted.
-                let bound = |log| Some(bound(log).unwrap_or_default());
+                let bound = |log| bound(&routing, log);
                 let done = shared.store.compact(bound, memory, || shared.stop.is_raised()).await;
                 for pass in &done {
                     let (log, up_to, before, saved) =

@@ -125,7 +125,7 @@ pub async fn create(
     create_with(client, name, replication_factor, &[]).await
 }
 
-async fn create_with(
+pub async fn create_with(
     client: &mut Client<SimEnv>,
     name: &str,
     replication_factor: i16,

@@ -20,4 +20,5 @@ mod offsets;
 mod producing;
 mod record_crashes;
 mod repair;
+mod retention;
 mod turned_away;
