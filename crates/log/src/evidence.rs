@@ -41,6 +41,11 @@ impl Evidence {
         Self { marks, cut_bytes, batches_behind_cut, epochs_lost }
     }
 
+    /// Whether the proven marks were lost, so that the log need not be in those that were written since.
+    pub(crate) fn lost_marks(&self) -> bool {
+        self.marks == MarksFound::Lost
+    }
+
     /// Has a report say this too.
     pub(crate) fn add_to(&self, report: &mut RecoveryReport) {
         report.marks = report.marks.max(self.marks);

@@ -119,10 +119,15 @@ impl<'a, E: Env> Recovery<'a, E> {
         for name in &listing.leftovers {
             disk.remove_file(&dir.join(name)).await?;
         }
+        let earlier = Evidence::load(disk, &dir).await?;
+        let evident = earlier.is_some_and(|earlier| earlier.lost_marks());
+        // What was purged is in a mark. An opening that failed after the marks were lost leaves none.
+        let begins_late = listing.segments.first().is_some_and(|&first| first > Offset::ZERO);
+        let lost_mark = hint.mark.is_none() && (hint.marks == MarksFound::Lost || evident || begins_late);
         let mark = match hint.mark {
             Some(mark) => mark,
             // Without marks, what lies before the last segment is taken for proven, so that it is not cut.
-            None if hint.marks == MarksFound::Lost => {
+            None if lost_mark => {
                 let last = listing.segments.last().copied().unwrap_or_default();
                 let first = listing.segments.first().copied().unwrap_or_default();
                 Mark { proven: last, segment: last, position: SEGMENT_HEADER_BYTES, start: first }
@@ -134,7 +139,7 @@ impl<'a, E: Env> Recovery<'a, E> {
             start: mark.start,
             end: mark.proven,
             proven: mark.proven,
-            marks: hint.marks,
+            marks: if lost_mark { MarksFound::Lost } else { hint.marks },
             clean: hint.clean,
             restarted: restarted.is_some(),
             rewritten_bytes: 0,
@@ -145,8 +150,12 @@ impl<'a, E: Env> Recovery<'a, E> {
             bad_segment_headers: 0,
             failure: None,
         };
-        if let Some(earlier) = Evidence::load(disk, &dir).await? {
+        if let Some(earlier) = earlier {
             earlier.add_to(&mut report);
+        }
+        if lost_mark {
+            // The marks are written anew even if this opening fails.
+            Evidence::keep(disk, &dir, &report).await?;
         }
         Ok(Self { core, id, dir, hint, mark, listing, report })
     }

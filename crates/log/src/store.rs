@@ -129,6 +129,11 @@ impl<E: Env> Store<E> {
         lock(&self.0.core.failed).contains_key(&id)
     }
 
+    /// The logs that could not be opened.
+    pub fn unopened(&self) -> Vec<LogId> {
+        lock(&self.0.core.failed).keys().copied().collect()
+    }
+
     /// All logs, in the order of their names.
     pub fn logs(&self) -> Vec<Log<E>> {
         self.0.core.all_logs()

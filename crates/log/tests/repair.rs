@@ -8,7 +8,7 @@ use highwater_env::{Disk, Env, Event};
 use highwater_log::{Log, LogConfig, LogError, MarksFound};
 use highwater_records::Batches;
 use highwater_sim::SimEnv;
-use highwater_sim::disk::PowerRates;
+use highwater_sim::disk::{Fault, Op, PowerRates};
 use highwater_types::{LeaderEpoch, Offset, Timestamp};
 use rand::RngExt;
 use std::ops::Range;
@@ -332,4 +332,31 @@ fn what_an_opening_found_is_reported_until_it_was_told() {
             assert!(!report.is_alarming(), "{report:?}");
         });
     }
+}
+
+/// Marks that were lost are written anew, without those of a log that could not be opened.
+#[test]
+fn a_log_that_could_not_be_opened_without_marks_is_not_emptied_by_the_next_opening() {
+    let bench = Bench::new(22);
+    bench.sim.block_on(async {
+        let (expected, _) = filled(&bench).await;
+        let (store, log, _) = bench.reopen().await;
+        log.delete_records(Offset(20)).await.expect("they are synced");
+        store.close().await.expect("a clean close");
+        bench.crash();
+        bench.rot(&PathBuf::from(DIR).join("recovery-points"), 31);
+        bench.rot(&PathBuf::from(DIR).join("recovery-points.previous"), 20);
+        for _ in 0..3 {
+            bench.sim.disk(bench.node).fail_next(Op::Read, ".log", Fault::Error);
+        }
+        let (_store, reports) = bench.open().await;
+        assert!(reports[0].failure.is_some() && reports[0].may_be_incomplete(), "{reports:?}");
+        bench.sim.sleep(Duration::from_secs(2)).await;
+        bench.crash();
+        let (_store, log, report) = bench.reopen().await;
+        assert!(report.may_be_incomplete(), "{report:?}");
+        assert_eq!(log.end_offset(), Offset(40));
+        let read = values(&log).await;
+        assert!(expected.ends_with(&read) && read.len() >= 20, "{read:?}");
+    });
 }
