@@ -104,7 +104,14 @@ async fn find<E: Env>(
             place(log.max_timestamp(end).await)
         }
         timestamp if timestamp < 0 => Err(ErrorCode::UNSUPPORTED_VERSION),
-        _ => place(log.offset_for_time(wanted.timestamp, end).await),
+        _ => {
+            let found = log.offset_for_time(wanted.timestamp, end).await;
+            if let Ok(None) = found {
+                // Such a record may lie behind what is known to be committed, and be committed all the same.
+                is_end_known(partition)?;
+            }
+            place(found)
+        }
     }
 }
 

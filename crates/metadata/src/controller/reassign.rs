@@ -5,7 +5,7 @@ use super::{Decision, RefusalCode};
 use crate::configs::ConfigView;
 use crate::image::{Image, Partition};
 use crate::refusal::Refusal;
-use highwater_types::{BrokerId, LogId, PartitionIndex};
+use highwater_types::{BrokerId, LogId, PartitionIndex, mutant};
 use std::collections::BTreeSet;
 
 /// New replicas for a partition.
@@ -118,8 +118,7 @@ impl Work<'_> {
         // What is added and no longer wanted goes at once; nobody counts on it.
         let (dropped, removing): (Vec<_>, Vec<_>) =
             removing.into_iter().partition(|id| partition.adding.contains(id));
-        let isr_left = partition.isr.iter().filter(|id| !dropped.contains(id)).count();
-        self.check_enough(log, isr_left)?;
+        self.check_enough(log, |id| !dropped.contains(&id))?;
         let replicas = [target, &removing].concat();
         self.change(log, &BTreeSet::new(), |change| {
             change.replicas = replicas;
@@ -136,8 +135,7 @@ impl Work<'_> {
             return Err(Refusal::new(RefusalCode::NoReassignmentInProgress, message));
         }
         let replicas: Vec<BrokerId> = partition.settled_replicas().collect();
-        let isr_left = partition.isr.iter().filter(|id| replicas.contains(id)).count();
-        self.check_enough(log, isr_left)?;
+        self.check_enough(log, |id| replicas.contains(&id))?;
         self.change(log, &BTreeSet::new(), |change| {
             change.replicas = replicas;
             change.adding.clear();
@@ -146,10 +144,23 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Refuses to give up replicas in sync where too few would be left.
-    fn check_enough(&mut self, log: LogId, isr_left: usize) -> Result<(), Refusal> {
+    /// Refuses to give up replicas in sync where too few would be left, and to give up the last ones that are complete,
+    /// or led last, whether they are there now or not: they would remove what nobody else has.
+    fn check_enough(&mut self, log: LogId, stays: impl Fn(BrokerId) -> bool) -> Result<(), Refusal> {
         let min = self.rules(log.topic).min_insync_replicas;
         let partition = self.image.partition(log).expect("it was just found");
+        let left = |ids: &[BrokerId]| ids.iter().filter(|&&id| stays(id)).count();
+        let isr_left = left(&partition.isr);
+        let complete = [&partition.isr[..], &partition.elr].concat();
+        let last = if complete.is_empty() { partition.last_known_elr.clone() } else { complete };
+        if !last.is_empty() && left(&last) == 0 && !mutant!("reassign-last-complete") {
+            let last: Vec<String> = last.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "Partition {log} would be left without a complete replica: broker {} has one.",
+                last.join(", ")
+            );
+            return Err(Refusal::new(RefusalCode::InvalidReplicaAssignment, message));
+        }
         if isr_left < partition.isr.len() && isr_left < partition.effective_min_isr(min) {
             let message = format!(
                 "Partition {log} would be left with {isr_left} replica(s) in sync, without those that were being added."

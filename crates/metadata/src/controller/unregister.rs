@@ -9,12 +9,17 @@ use crate::refusal::Refusal;
 use highwater_types::BrokerId;
 use std::collections::BTreeSet;
 
-/// Takes a broker out for good. Refused while it is the only one that can lead a partition, or did so last: the
-/// records that it holds would be lost with it.
+/// Takes a broker out for good. Refused while it runs, and while it is the only one that can lead a partition, or did
+/// so last: the records that it holds would be lost with it.
 pub fn unregister_broker(view: &ConfigView<'_>, controller: &mut Controller, id: BrokerId) -> Decision<()> {
-    if view.image.broker(id).is_none() {
+    let Some(broker) = view.image.broker(id) else {
         let message = format!("Broker {id} is not registered.");
         return nothing(Err(Refusal::new(RefusalCode::BrokerIdNotRegistered, message)));
+    };
+    if !broker.fenced {
+        // It would be struck out of the in-sync sets that it is a complete member of, and register again.
+        let message = format!("Broker {id} is running. Stop it first, and wait until its session is over.");
+        return nothing(Err(Refusal::new(RefusalCode::InvalidRequest, message)));
     }
     let mut work = Work::new(view);
     let concerned = work.partitions(|partition| {

@@ -385,6 +385,23 @@ fn a_replica_in_sync_is_not_given_up_where_too_few_would_be_left() {
     world.check("t", "leader 1 e1 isr 1,2");
 }
 
+/// Whoever comes back finds that it is no replica any more, and removes its log.
+#[test]
+fn the_last_complete_replica_is_not_given_up_though_it_is_not_there() {
+    let mut world = World::new(&[("min.insync.replicas", "1")]).with_brokers(5);
+    world.topic("t", &[&[1, 2]], &[]);
+    world.reassign("t", Some(&[3, 4])).unwrap();
+    world.set_isr("t", &[1, 2, 3]);
+    world.pass(20, &[3, 4, 5]);
+    world.check("t", "leader 3 e1 isr 3 adding 3,4 removing 1,2");
+    world.pass(20, &[4, 5]);
+    assert_eq!((world.partition("t", 0).isr.len(), &world.partition("t", 0).elr), (0, &ids(&[3])));
+    check_refused(world.reassign("t", None), RefusalCode::InvalidReplicaAssignment);
+    check_refused(world.reassign("t", Some(&[4, 5])), RefusalCode::InvalidReplicaAssignment);
+    world.beat(3);
+    world.check("t", "leader 3 e3 isr 3 adding 3,4 removing 1,2");
+}
+
 #[test]
 fn leadership_returns_to_preferred_replicas() {
     let mut world = World::new(&[]).with_brokers(2);
@@ -446,6 +463,8 @@ fn a_broker_leaves_for_good_once_others_have_what_it_has() {
         world.decide(|controller, view, _, _| unregister_broker(view, controller, BrokerId(id))).remove(0)
     };
     check_refused(unregister(&mut world, 9), RefusalCode::BrokerIdNotRegistered);
+    let running = unregister(&mut world, 2).unwrap_err();
+    assert!(running.message.contains("is running"), "{running:?}");
     check_refused(unregister(&mut world, 1), RefusalCode::InvalidRequest);
     let empty =
         |world: &mut World| world.decide(|_, view, _, _| decommission(view, BrokerId(1))).remove(0).unwrap();
@@ -458,6 +477,8 @@ fn a_broker_leaves_for_good_once_others_have_what_it_has() {
     let heir = world.partition("alone", 0).adding[0].0;
     check_refused(world.alter(1, world.isr_change("alone", 0, &[1, heir])), RefusalCode::NewLeaderElected);
     assert_eq!(empty(&mut world), 0);
+    check_refused(unregister(&mut world, 1), RefusalCode::InvalidRequest);
+    world.pass(20, &[2, 3, 4]);
     unregister(&mut world, 1).unwrap();
     assert!(world.image.broker(BrokerId(1)).is_none());
     world.check("t", "leader 4 e1 isr 4,2,3");
