@@ -63,7 +63,8 @@ impl<E: Env> Inner<E> {
             *id != METADATA_LOG
                 && image.partition(*id).is_none_or(|partition| !partition.replicas.contains(&self.node))
         };
-        let strays: Vec<LogId> = self.store.logs().iter().map(|log| log.id()).filter(is_stray).collect();
+        let logs = self.store.logs().into_iter().map(|log| log.id());
+        let strays: Vec<LogId> = logs.chain(self.store.unopened()).filter(is_stray).collect();
         if !strays.is_empty() {
             self.env.observe(&Event::Reached("cluster: log of a partition that is gone left by a crash"));
             tracing::info!(logs = strays.len(), "deleting logs of partitions that this node has no more");
@@ -133,6 +134,10 @@ impl<E: Env> Inner<E> {
                 );
                 continue;
             }
+            if self.store.is_unopened(id) {
+                // The controller knows that it does not count. It is there, and may open at the next start.
+                continue;
+            }
             missing.push((id, log_config(&self.view(image).topic(topic))));
         }
         if missing.is_empty() {
@@ -167,7 +172,7 @@ impl<E: Env> Inner<E> {
                 _ => {}
             }
         }
-        gone.into_iter().filter(|id| self.store.log(*id).is_some()).collect()
+        gone.into_iter().filter(|id| self.store.log(*id).is_some() || self.store.is_unopened(*id)).collect()
     }
 
     /// Deletes logs, among them such as could not be opened. What cannot be deleted now is deleted at the next start.
