@@ -202,9 +202,8 @@ class Confluent:
 class Stream(threading.Thread):
     """Produces until told to stop, at a bounded rate, and writes down every outcome."""
 
-    # How long its producer waits for an answer. It is connected to all brokers, or else it may know one that leads all
-    # and does not answer, and asks no other for metadata while it tries to reach that one.
-    PATIENCE = {"socket.timeout.ms": 10000, "request.timeout.ms": 10000, "enable.sparse.connections": False}
+    # How long its producer waits for an answer.
+    PATIENCE = {"socket.timeout.ms": 10000, "request.timeout.ms": 10000}
     WAITING = 2000
     PER_TURN = 5
     PAUSE = 0.01

@@ -22,6 +22,8 @@ const SETTINGS: &str = "\
 broker.session.timeout.ms = 3000
 broker.heartbeat.interval.ms = 500
 replica.lag.time.max.ms = 3000
+leader.imbalance.check.interval.seconds = 1
+leader.imbalance.per.broker.percentage = 0
 ";
 
 /// How a node is set up.
