@@ -13,7 +13,7 @@ use highwater_wire::messages::{
     SyncGroupResponse,
 };
 use highwater_wire::{ErrorCode, Str};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many groups may be known of which the log knows nothing. Anybody can make one by asking to join it.
 const MAX_UNSAVED_GROUPS: usize = 10_000;
@@ -30,6 +30,8 @@ const MAX_UNSAVED_GROUPS: usize = 10_000;
 pub struct Coordinator {
     pub(crate) groups: BTreeMap<Str, Group>,
     desk: Desk,
+    /// Groups of which records that were replayed left nothing.
+    gone: BTreeSet<Str>,
     /// How many groups are there of which the log knows nothing, at least.
     unsaved: usize,
 }
@@ -37,7 +39,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// A coordinator of nothing.
     pub fn new(settings: GroupSettings) -> Self {
-        Self { groups: BTreeMap::new(), desk: Desk::new(settings), unsaved: 0 }
+        Self { groups: BTreeMap::new(), desk: Desk::new(settings), gone: BTreeSet::new(), unsaved: 0 }
     }
 
     /// Takes a record of the log. The last one of a key counts.
@@ -47,21 +49,29 @@ impl Coordinator {
         group.replay(record);
         if group.is_vacant() {
             self.groups.remove(&id);
+            self.gone.insert(id);
         }
     }
 
     /// All records were taken: the sessions of all members begin anew.
     pub fn loaded(&mut self, now: Now) {
+        let note = |desk: &mut Desk, group, members| {
+            desk.note(Note::Owners { group, all: true, members, said: Vec::new() });
+        };
+        // Those that are gone may have had members when the coordinator before this one told of them last.
+        for id in std::mem::take(&mut self.gone).into_iter().filter(|id| !self.groups.contains_key(id)) {
+            note(&mut self.desk, id, Vec::new());
+        }
         for group in self.groups.values_mut() {
             if group.saved
                 && let Record::Group(_, value) = group.record(now.wall)
             {
                 group.tell(&mut self.desk, value.as_ref());
             }
-            if let Some(consumers) = &group.consumers {
-                let members = consumers.owners();
-                let said = Vec::new();
-                self.desk.note(Note::Owners { group: group.id.clone(), all: true, members, said });
+            if group.consumers.is_some() || !group.saved {
+                let consumers = group.consumers.as_ref();
+                let members = consumers.map(|consumers| consumers.owners()).unwrap_or_default();
+                note(&mut self.desk, group.id.clone(), members);
             }
             group.begin_sessions(&mut self.desk, now);
             group.resume_rebalance(&mut self.desk, now);
