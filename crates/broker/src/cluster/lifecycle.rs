@@ -395,8 +395,8 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    /// Leaves the partitions of logs that failed to the other replicas in sync, where there are any that live: this node
-    /// takes nothing for them until it is started again.
+    /// Leaves the partitions of logs that failed to the other replicas in sync, where there are any that live: this
+    /// node takes nothing for them until it is started again.
     async fn hand_over_failed(&self, cluster: &Cluster<E>) {
         let failed: Vec<LogId> = {
             let routing = self.directory.load();

@@ -51,7 +51,7 @@ impl<E: Env> Seen<E> {
         *self.mark.lock().await
     }
 
-    /// Raises the index. Metadata from before what was carried out does not lower it: it is what tells that they are old.
+    /// Raises the index. Metadata from before what was carried out does not lower it: it tells that they are old.
     pub(super) async fn carried(&self, index: u64) -> io::Result<()> {
         self.replace(|mark| Mark { index: mark.index.max(index), ..mark }).await
     }

@@ -1,5 +1,5 @@
-//! UnregisterBroker (key 64), version 0: forgets a broker that is gone for good. One that runs, or that alone has all of
-//! a partition, stays.
+//! UnregisterBroker (key 64), version 0: forgets a broker that is gone for good. One that runs, or that alone has all
+//! of a partition, stays.
 
 use super::admin::{answers, code_and_message};
 use crate::dispatch::Context;
