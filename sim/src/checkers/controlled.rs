@@ -70,6 +70,11 @@ impl Controlled {
         self.partitions.iter().map(|(&log, state)| (log, state))
     }
 
+    /// Whether a broker is in sync or eligible in any partition.
+    pub fn is_member_anywhere(&self, id: BrokerId) -> bool {
+        self.partitions.values().any(|state| state.members().any(|member| member == id))
+    }
+
     /// A broker.
     pub fn broker(&self, id: BrokerId) -> Option<Registration> {
         self.brokers.get(&id).copied()

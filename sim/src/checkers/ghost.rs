@@ -352,7 +352,14 @@ impl Ghost {
         let broker = self.broker_at(node);
         let registered = broker.and_then(|broker| self.controlled.broker(broker));
         let registered = registered.map_or(BrokerEpoch::NONE, |known| known.epoch);
+        // Nothing need have been told since it began to serve. What it joins later it joins as what it is now.
+        let arrived = broker.is_some_and(|broker| {
+            self.controlled.arrived().contains(&broker) && !self.controlled.is_member_anywhere(broker)
+        });
         if let Some(machine) = self.machines.get_mut(&node) {
+            if arrived {
+                machine.serves(registered);
+            }
             machine.stop(how, registered);
         }
         if let Some(broker) = broker {

@@ -162,6 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_served_with_its_new_disk_and_ended_before_anything_was_told_has_joined_rightly() {
+        let mut stage = stage();
+        stage.on(1).wipe().partition(0, 1, &[0, 1, 2], &[0], &[2]).register(1).crash();
+        stage.partition(0, 1, &[0, 1, 2], &[0, 1], &[2]).register(1).settle().passes();
+    }
+
+    #[test]
+    fn one_that_ended_before_anything_was_told_and_was_a_member_still_is_found() {
+        let mut stage = stage();
+        stage.on(1).wipe().register(1).crash().register(1).settle();
+        stage.finds("S11", "broker 2 serves again, and is a member still");
+    }
+
+    #[test]
     fn one_that_did_not_end_in_order_is_found_where_page_caches_are_the_promise() {
         let text = "its process did not end in order";
         cached().on(1).append(0, 4).crash().register(1).settle().finds("S11", text);
