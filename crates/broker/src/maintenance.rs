@@ -16,10 +16,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// Up to where a log's records may be removed. One whose partition is not known yet has neither a high watermark nor
 /// its own configuration: nothing of it is touched.
 fn bound<E: Env>(routing: &Routing<E>, log: LogId) -> Option<Offset> {
-    if mutant!("retention-unknown") && routing.partition(log).is_none() {
-        return None;
-    }
-    Some(routing.partition(log).map(|partition| partition.high_watermark()).unwrap_or_default())
+    let known = routing.partition(log).map(|partition| partition.high_watermark());
+    if mutant!("retention-unknown") { known } else { Some(known.unwrap_or_default()) }
 }
 
 /// Applies retention again and again, until the node stops. A pass that has begun is finished.

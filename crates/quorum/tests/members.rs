@@ -20,6 +20,20 @@ const LOG: LogId = LogId { topic: TopicId(Uuid([7; 16])), partition: PartitionIn
 #[derive(Clone, Default)]
 struct Cluster(Arc<Mutex<BTreeMap<BrokerId, Quorum<SimEnv>>>>, Option<SimEnv>);
 
+impl Cluster {
+    /// So many voters, of which the first leads, and its term.
+    async fn begin(&self, env: &SimEnv, count: i32) -> (Vec<Member>, u64) {
+        let mut members = Vec::new();
+        for id in 1..=count {
+            members.push(Member::open(env, self, id).await.expect("nothing fails here"));
+        }
+        let voters = (1..=count).map(|id| (BrokerId(id), peer(id))).collect();
+        members[0].quorum.bootstrap(voters).await.expect("nothing fails here");
+        let term = members[0].lead(1).await.term;
+        (members, term)
+    }
+}
+
 /// Hands calls to the other members.
 impl Transport for Cluster {
     fn call(&self, to: BrokerId, _peer: &Peer, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>> {
@@ -249,13 +263,7 @@ fn a_change_of_voters_is_not_left_in_the_middle() {
     let env = simulation.node("a");
     simulation.block_on(async {
         let cluster = Cluster::default();
-        let mut members = Vec::new();
-        for id in 1..=3 {
-            members.push(Member::open(&env, &cluster, id).await.unwrap());
-        }
-        let voters = [1, 2, 3].map(|id| (BrokerId(id), peer(id)));
-        members[0].quorum.bootstrap(voters.into()).await.unwrap();
-        let term = members[0].lead(1).await.term;
+        let (mut members, term) = cluster.begin(&env, 3).await;
         members[0].quorum.propose(term, command(0)).await.unwrap();
         cluster.0.lock().unwrap().remove(&BrokerId(2));
         members.remove(1).close().await;
@@ -287,13 +295,7 @@ fn the_vote_of_a_leader_on_its_way_out_is_not_lost() {
     let env = simulation.node("a");
     simulation.block_on(async {
         let cluster = Cluster(Arc::default(), Some(env.clone()));
-        let mut members = Vec::new();
-        for id in 1..=4 {
-            members.push(Member::open(&env, &cluster, id).await.unwrap());
-        }
-        let voters = [1, 2, 3, 4].map(|id| (BrokerId(id), peer(id)));
-        members[0].quorum.bootstrap(voters.into()).await.unwrap();
-        let term = members[0].lead(1).await.term;
+        let (mut members, term) = cluster.begin(&env, 4).await;
         for number in 0..3 {
             let quorum = members[0].quorum.clone();
             let work = async move { while quorum.propose(term, command(number)).await.is_ok() {} };

@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn metadata_from_before_does_not_lower_the_mark() {
+        let sim = Simulation::new(6);
+        let env = sim.node("n");
+        sim.block_on(async {
+            let dir = Path::new("/data");
+            env.disk().create_dir_all(dir).await.unwrap();
+            let seen = Seen::open(env.clone(), dir).await.unwrap();
+            for index in [5, 3, 6] {
+                seen.carried(index).await.unwrap();
+                let again = Seen::open(env.clone(), dir).await.unwrap().mark().await.unwrap();
+                assert_eq!(again.index, index.max(5));
+            }
+        });
+    }
+
+    #[test]
     fn a_mark_is_read_back_and_damage_is_found() {
         let mark = Mark { index: 0x0102_0304_0506_0708, epoch: BrokerEpoch(9) };
         let good = bytes(mark);
