@@ -4,8 +4,10 @@
 //!
 //! The broker's own word for a sync counts nothing: the batch's bytes are looked for in the disks' durable images, from
 //! where the last look ended. A page cache that went with its machine is not asked, nor what becomes of it later for
-//! what the leader had below its high watermark before that: it may tell so late, or when it leads no more. Source:
-//! durability.md (S14); NATS 7564 (an answer before the sync), and the study of failed syncs at ATC 2020.
+//! what the leader had below its high watermark before that: it may tell so late, or when it leads no more. If the
+//! partition was moved off it meanwhile, even with a new log in the place of the one that it led with, another copy has
+//! to hold the batch. Source: durability.md (S14); NATS 7564 (an answer before the sync), and the study of failed syncs
+//! at ATC 2020.
 
 use super::members::Members;
 use super::rules::check;
@@ -32,6 +34,15 @@ pub struct Acknowledgements {
     watermarks: BTreeMap<(NodeId, LogId), Offset>,
     /// What they were when the second node lost its power.
     before_loss: BTreeMap<(NodeId, LogId, NodeId), Offset>,
+    /// What running processes knew of logs when they gave them up.
+    given_up: BTreeMap<(NodeId, LogId), GivenUp>,
+}
+
+/// A log that a node deleted, because others have the partition.
+#[derive(Clone, Debug)]
+struct GivenUp {
+    replica: Replica,
+    watermark: Offset,
 }
 
 /// A batch that was acknowledged, perhaps among others.
@@ -42,12 +53,30 @@ struct Told {
     last: Offset,
 }
 
+/// Whether a copy has just these offsets in whole batches.
+fn has_whole(copy: &Replica, Told { base, last, .. }: Told) -> bool {
+    copy.batch_at(base).is_some_and(|(at, _)| at == base)
+        && copy.batch_at(last).is_some_and(|(_, batch)| batch.last == last)
+}
+
+fn check_appended(copy: &Replica, told: Told) -> Result<(), Violation> {
+    let Told { base, last, .. } = told;
+    check(has_whole(copy, told), "S14", || {
+        format!("a client was told that offsets {base} to {last} are safe; no such batch was appended")
+    })
+}
+
 impl Acknowledgements {
     fn acknowledged(&mut self, seen: &Seen<'_>, told: Told) -> Result<(), Violation> {
         let Told { log, base, last } = told;
         let replica = seen.replica();
         if seen.ghost.deleted(log.topic).is_some() || base < replica.start || !seen.is_honest() {
             return Ok(());
+        }
+        let given_up = self.given_up.get(&(seen.node, log)).filter(|_| !replica.leads());
+        if let Some(own) = given_up.filter(|own| last < own.watermark).cloned() {
+            check_appended(&own.replica, told)?;
+            return self.others_hold(seen, &own.replica, told);
         }
         // One that leads no more knows of none, and tells late what it knew while it led.
         let known = replica.high_watermark.max(self.watermarks.get(&(seen.node, log)).copied());
@@ -57,12 +86,8 @@ impl Acknowledgements {
                 "a client was told that offsets {base} to {last} are safe; the high watermark is {watermark}"
             )
         })?;
-        let whole = replica.batch_at(base).is_some_and(|(at, _)| at == base)
-            && replica.batch_at(last).is_some_and(|(_, batch)| batch.last == last);
-        check(whole, "S14", || {
-            format!("a client was told that offsets {base} to {last} are safe; no such batch was appended")
-        })?;
-        self.holds(seen, seen.node, told, "")?;
+        check_appended(replica, told)?;
+        self.holds(seen, replica, seen.node, told, "")?;
         let Some(set) = &replica.in_sync else { return Ok(()) };
         let least = seen.ghost.min_insync(log);
         check(set.committed.len() >= least, "S14", || {
@@ -77,16 +102,40 @@ impl Acknowledgements {
             let replaced =
                 node.and_then(|node| seen.ghost.machine(node)).is_none_or(|machine| machine.wipes > 0);
             if let Some(node) = node.filter(|&node| !replaced && seen.ghost.is_honest_at(node)) {
-                self.holds(seen, node, told, &format!(" of broker {member}, which is in sync,"))?;
+                self.holds(seen, replica, node, told, &format!(" of broker {member}, which is in sync,"))?;
             }
         }
         Ok(())
     }
 
-    /// A node holds the batch as the leader does.
-    fn holds(&mut self, seen: &Seen<'_>, node: NodeId, told: Told, whose: &str) -> Result<(), Violation> {
+    /// What a node tells late of a log that it has no more is held by another one.
+    fn others_hold(&mut self, seen: &Seen<'_>, own: &Replica, told: Told) -> Result<(), Violation> {
         let Told { log, base, last } = told;
-        let (leader, empty) = (seen.replica(), Replica::default());
+        if !seen.ghost.keeps(log) || seen.ghost.was_wiped(log, base) {
+            return Ok(());
+        }
+        let copies = seen.ghost.copies(log).filter(|(node, copy)| *node != seen.node && !copy.deleting);
+        let others: Vec<_> = copies.map(|(node, _)| node).collect();
+        let held = others.into_iter().any(|node| self.holds(seen, own, node, told, "").is_ok());
+        check(held, "S14", || {
+            format!(
+                "a client was told that offsets {base} to {last} are safe by a node that gave the log up meanwhile, and \
+                 nobody else has them"
+            )
+        })
+    }
+
+    /// A node holds the batch as the leader does.
+    fn holds(
+        &mut self,
+        seen: &Seen<'_>,
+        leader: &Replica,
+        node: NodeId,
+        told: Told,
+        whose: &str,
+    ) -> Result<(), Violation> {
+        let Told { log, base, last } = told;
+        let empty = Replica::default();
         let copy = seen.ghost.replica(node, log).unwrap_or(&empty);
         // The partition was given to others, who have it, and the answer comes from before that.
         if copy.deleting {
@@ -214,6 +263,13 @@ impl Checker for Acknowledgements {
                 self.watermarks.insert((seen.node, log), end);
                 Ok(())
             }
+            Event::Deleting { log } => {
+                if let Some(&watermark) = self.watermarks.get(&(seen.node, log)) {
+                    let replica = seen.replica().clone();
+                    self.given_up.insert((seen.node, log), GivenUp { replica, watermark });
+                }
+                Ok(())
+            }
             Event::Compacting { log, .. } => {
                 self.scans.remove(&(seen.node, log));
                 Ok(())
@@ -235,6 +291,7 @@ impl Checker for Acknowledgements {
 
     fn node_stopped(&mut self, node: NodeId, how: Stop) {
         self.watermarks.retain(|&(at, _), _| at != node);
+        self.given_up.retain(|&(at, _), _| at != node);
         self.before_loss.retain(|&(at, ..), _| at != node);
         if how == Stop::Power {
             let watermarks = self.watermarks.iter();
@@ -246,6 +303,7 @@ impl Checker for Acknowledgements {
     }
 
     fn log_reopened(&mut self, node: NodeId, log: LogId) {
+        self.watermarks.remove(&(node, log));
         self.scans.remove(&(node, log));
     }
 }

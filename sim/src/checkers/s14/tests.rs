@@ -118,6 +118,31 @@ fn who_leads_no_more_tells_what_was_safe_while_it_led() {
 }
 
 #[test]
+fn who_gave_its_log_up_tells_what_others_have() {
+    // The partition was moved to node 1, and then back to node 0, whose log is a new one.
+    let moved = || {
+        let mut stage = replicated();
+        stage.write(5, 6).sync_disk().partition(1, 2, &[1, 2], &[1], &[]).deleting().made().follows(2);
+        stage
+    };
+    moved().acknowledged(0, 4).passes();
+    moved().crash().recovered(0, 0, 0).acknowledged(0, 4).finds("S14", "the high watermark is 0");
+    moved().acknowledged(5, 6).finds("S14", "the high watermark is 0");
+    moved().acknowledged(0, 3).finds("S14", "no such batch was appended");
+    // As it leads again, its own log counts.
+    moved().leads(3).acknowledged(0, 4).finds("S14", "the high watermark is 0");
+}
+
+#[test]
+fn what_only_a_log_held_that_was_given_up_is_found() {
+    let mut stage = Stage::new(Acknowledgements::default());
+    stage.partition(0, 1, &[0, 1], &[0], &[]);
+    stage.leads(1).write(0, 4).sync_disk().synced(5).in_sync(1, &[0], &[1]).watermark(5);
+    stage.partition(1, 2, &[1], &[1], &[]).deleting().made().follows(2).acknowledged(0, 4);
+    stage.finds("S14", "by a node that gave the log up meanwhile, and nobody else has them");
+}
+
+#[test]
 fn too_few_in_sync_replicas_are_found() {
     replicated()
         .in_sync(1, &[0], &[1])
