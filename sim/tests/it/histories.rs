@@ -3,8 +3,6 @@
 //! `HIGHWATER_SIM_HISTORIES` asks for another number of histories per regime, `HIGHWATER_SIM_STATES` for another number
 //! of states per cut.
 
-#![allow(clippy::unwrap_used)]
-
 use highwater_sim::campaign::{self, Campaign};
 use highwater_sim::run::How;
 use highwater_sim::scenario;

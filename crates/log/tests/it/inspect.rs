@@ -1,8 +1,6 @@
 //! Looking at files without opening the store.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::Env;
 use highwater_log::{Found, inspect_store};
 use highwater_types::Offset;

@@ -1,5 +1,4 @@
 //! Whole clusters under faults: runs repeat themselves, do enough, and find nothing where nothing is wrong.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
 use highwater_faults::{Scenario, ScenarioFile};
 use highwater_sim::scenario;

@@ -1,8 +1,6 @@
 //! Compaction: what stays, what goes, and what a crash leaves.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::{Disk, Env, Event};
 use highwater_log::{CleanupPolicy, Compaction, Log, LogConfig, Store};
 use highwater_records::{Batch, BatchBuilder, Batches, Codec};

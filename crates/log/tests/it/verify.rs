@@ -1,8 +1,6 @@
 //! Verifying a store that nobody has open.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::{Disk, Env, File, OpenMode};
 use highwater_log::{Fault, FaultKind, StoreVerdict, verify_store};
 use highwater_sim::disk::PowerRates;

@@ -1,7 +1,5 @@
 //! The command line, and what only several processes can show.
 
-#![allow(clippy::unwrap_used)]
-
 use highwater_sim::run::{How, Run};
 use highwater_sim::{EngineKind, scenario};
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! Faults happen as a scenario says, and are over when it is.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
 use highwater_faults::{Action, Scenario};
 use highwater_sim::world::{self, Options, Outcome};

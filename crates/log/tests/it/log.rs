@@ -1,8 +1,6 @@
 //! Appending and reading.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::Env;
 use highwater_log::{AppendError, Durability, Log, LogConfig, LogObserver, ReadError, ReadSlice};
 use highwater_records::{Batches, TimestampType};

@@ -1,9 +1,7 @@
 //! Damage is found before a reader meets it, and mended from another replica.
 
-mod common;
-
+use crate::common::*;
 use bytes::{Bytes, BytesMut};
-use common::*;
 use highwater_env::{Disk, Env, Event};
 use highwater_log::{Log, LogConfig, LogError, MarksFound};
 use highwater_records::Batches;

@@ -1,9 +1,7 @@
 //! What followers do with a log: append what another replica has, cut it, begin anew elsewhere.
 
-mod common;
-
+use crate::common::*;
 use bytes::{Bytes, BytesMut};
-use common::*;
 use highwater_env::Event;
 use highwater_log::{AppendError, Log, LogError};
 use highwater_records::Batch;

@@ -1,8 +1,6 @@
 //! Several batches appended at once: the same as one after another, in fewer writes.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_log::{AppendError, Appended, Log, LogConfig};
 use highwater_records::Batch;
 use highwater_sim::SimEnv;

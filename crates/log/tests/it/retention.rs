@@ -1,8 +1,6 @@
 //! Retention and deletion of records.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::{Env, Event};
 use highwater_log::{LogConfig, LogError, ReadError};
 use highwater_types::{LogId, Offset, Timestamp};

@@ -1,8 +1,6 @@
 //! Closing, crashing, opening.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_log::{LogConfig, LogError, MarksFound, StoreError};
 use highwater_sim::disk::{Fault, Op, SyncFailure};

@@ -1,7 +1,5 @@
 //! What histories once found, as scripts: each test says what went wrong.
 
-#![allow(clippy::unwrap_used)]
-
 use bytes::Bytes;
 use highwater_env::{Disk, Env, Event, File, OpenMode};
 use highwater_log::{

@@ -1,7 +1,5 @@
 //! A store on a simulated disk, and what tests do with it.
 
-#![allow(dead_code, reason = "not every test file needs all of it")]
-
 use bytes::Bytes;
 use highwater_env::{Env, Event, File};
 use highwater_log::{
