@@ -92,6 +92,13 @@ impl Image {
         self.broker(id).is_some_and(BrokerRecord::is_active)
     }
 
+    /// Whether a broker is in sync with a partition, and another one that is lives.
+    pub fn has_heirs(&self, log: LogId, of: BrokerId) -> bool {
+        self.partition(log).is_some_and(|partition| {
+            partition.isr.contains(&of) && partition.isr.iter().any(|&id| id != of && self.is_active(id))
+        })
+    }
+
     /// The brokers that may be given partitions: registered, not fenced and not on their way out, in order.
     pub fn live_brokers(&self) -> Vec<BrokerId> {
         self.brokers().filter(|broker| broker.is_active()).map(|broker| broker.id).collect()

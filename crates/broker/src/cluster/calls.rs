@@ -10,7 +10,8 @@ use crate::internal::message::{
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
 use highwater_env::{Env, First, first, sleep};
-use highwater_metadata::controller::{self, IsrChange, ProducerIdBlock, Registration};
+use highwater_metadata::configs::ConfigView;
+use highwater_metadata::controller::{self, Controller, Decision, IsrChange, ProducerIdBlock, Registration};
 use highwater_metadata::{Endpoint, FeatureRange, Partition, Refusal, RefusalCode};
 use highwater_quorum::Peer;
 use highwater_types::{
@@ -25,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a controller is looked for again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the controller does about logs that a broker lost, or that failed there.
+type LogsStep = fn(&Controller, &ConfigView<'_>, BrokerId, BrokerEpoch, &[LogId]) -> Decision<()>;
 
 /// A partition after a change of its in-sync set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +99,20 @@ impl<E: Env> Cluster<E> {
 
     /// Tells the controller of logs that this broker has lost, so that it counts as complete in none of them.
     pub(super) async fn report_lost_logs(&self, logs: &[LogId]) -> Result<(), CommitError> {
-        let lost =
+        self.report_logs(Ask::LostLogs, logs).await
+    }
+
+    /// Has the controller leave the partitions of logs that failed to the other replicas in sync.
+    pub(super) async fn report_failed_logs(&self, logs: &[LogId]) -> Result<(), CommitError> {
+        self.report_logs(Ask::FailedLogs, logs).await
+    }
+
+    async fn report_logs(&self, ask: fn(LostLogs) -> Ask, logs: &[LogId]) -> Result<(), CommitError> {
+        let log =
             |log: &LogId| LostLog { topic: uuid_bytes(Uuid(log.topic.0.0)), partition: log.partition.0 };
-        let ask = Ask::LostLogs(LostLogs {
-            node: self.0.node.0,
-            epoch: self.broker_epoch().0,
-            logs: logs.iter().map(lost).collect(),
-        });
-        match self.ask_or_serve(ask).await? {
+        let logs = logs.iter().map(log).collect();
+        let report = LostLogs { node: self.0.node.0, epoch: self.broker_epoch().0, logs };
+        match self.ask_or_serve(ask(report)).await? {
             Tell::Altered(_) => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -218,7 +228,8 @@ impl<E: Env> Cluster<E> {
             Ask::Follow(follow) => self.serve_follow(follow).await,
             Ask::Heartbeat(heartbeat) => self.serve_heartbeat(heartbeat).await,
             Ask::AlterPartitions(alter) => self.serve_alter_partitions(alter).await,
-            Ask::LostLogs(lost) => self.serve_lost_logs(lost).await,
+            Ask::LostLogs(lost) => self.serve_lost_logs(lost, Controller::lose_logs).await,
+            Ask::FailedLogs(failed) => self.serve_lost_logs(failed, Controller::fail_logs).await,
             Ask::ProducerIds(ids) => self.serve_producer_ids(BrokerId(ids.node)).await,
             Ask::Raft(_) | Ask::Forward(_) => Err(CommitError::Failed("a call for another place".to_owned())),
         };
@@ -312,7 +323,7 @@ impl<E: Env> Cluster<E> {
         Ok(Tell::Altered(WireAltered { outcomes: answers.into_iter().map(outcome).collect() }))
     }
 
-    async fn serve_lost_logs(&self, lost: LostLogs) -> Result<Tell, CommitError> {
+    async fn serve_lost_logs(&self, lost: LostLogs, step: LogsStep) -> Result<Tell, CommitError> {
         let from = (BrokerId(lost.node), BrokerEpoch(lost.epoch));
         let log = |lost: &LostLog| {
             let topic =
@@ -321,7 +332,7 @@ impl<E: Env> Cluster<E> {
         };
         let logs: Vec<LogId> = lost.logs.iter().map(log).collect::<Result<_, _>>()?;
         let decide =
-            |Sight { view, controller, .. }: Sight<'_>| controller.lose_logs(view, from.0, from.1, &logs);
+            |Sight { view, controller, .. }: Sight<'_>| step(controller, view, from.0, from.1, &logs);
         let (answers, _) = self.decide(decide).await?;
         // A controller that does not know this registration, or is one no more, was told in vain. That a last replica
         // stays where it is was decided.

@@ -4,7 +4,7 @@
 use super::{Cluster, ClusterError, CommitError, Inner, carry_out, lead, millis};
 use crate::internal::message::{Endpoint, Feature, Follow, Heartbeat, Register, Setting, uuid_bytes};
 use crate::latch::Latch;
-use highwater_env::{Env, First, Purpose, Rng, Task, first, sleep, timeout};
+use highwater_env::{Env, Event, First, Purpose, Rng, Task, first, sleep, timeout};
 use highwater_metadata::RefusalCode;
 use highwater_metadata::configs::CLUSTER_WIDE;
 use highwater_metadata::controller::supported_features;
@@ -271,6 +271,7 @@ async fn beat<E: Env>(
         // complete wherever it is not told otherwise.
         let applied = inner.carried.value();
         let untold = !inner.report_lost(cluster).await && !mutant!("lost-log-untold");
+        inner.hand_over_failed(cluster).await;
         let heartbeat = Heartbeat {
             node: inner.node.0,
             epoch: epoch.0,
@@ -390,6 +391,28 @@ impl<E: Env> Inner<E> {
             Err(error) => {
                 tracing::warn!(%error, "the controller could not be told of lost logs; it is tried again");
                 false
+            }
+        }
+    }
+
+    /// Leaves the partitions of logs that failed to the other replicas in sync, where any of those lives: this node
+    /// takes nothing for them until it is started again.
+    async fn hand_over_failed(&self, cluster: &Cluster<E>) {
+        let failed: Vec<LogId> = {
+            let image = &self.directory.load().image;
+            let failed = self.store.logs().into_iter().filter(|log| log.is_poisoned()).map(|log| log.id());
+            failed.filter(|log| image.has_heirs(*log, self.node)).take(LOST_AT_ONCE).collect()
+        };
+        if failed.is_empty() || mutant!("failed-log-kept") {
+            return;
+        }
+        match cluster.report_failed_logs(&failed).await {
+            Ok(()) => {
+                self.env.observe(&Event::Reached("cluster: partition of a failed log handed over"));
+                tracing::info!(logs = failed.len(), "the partitions of failed logs were left to others");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the partitions of failed logs could not be left to others yet");
             }
         }
     }

@@ -30,7 +30,7 @@ pub struct Call {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// What is asked for.
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub ask: Option<Ask>,
 }
 
@@ -61,6 +61,9 @@ pub enum Ask {
     /// A node that is no broker wants to follow the metadata.
     #[prost(message, tag = "9")]
     Follow(Follow),
+    /// Logs failed at a broker, which has them still.
+    #[prost(message, tag = "10")]
+    FailedLogs(LostLogs),
 }
 
 /// A reply to a call.
@@ -272,7 +275,7 @@ pub struct Member {
     pub epoch: i64,
 }
 
-/// A broker has lost logs that it should have.
+/// A broker has lost logs that it should have, or can use them no more.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LostLogs {
     /// The broker.
@@ -286,7 +289,7 @@ pub struct LostLogs {
     pub logs: Vec<LostLog>,
 }
 
-/// A lost log.
+/// A lost or failed log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LostLog {
     /// The topic, 16 bytes.

@@ -3,7 +3,7 @@
 use crate::support::{Client, batch, produce, records, show_logs};
 use highwater_broker::{BrokerConfig, ListenerConfig, Node, VoterConfig};
 use highwater_env::Env;
-use highwater_sim::disk::PowerRates;
+use highwater_sim::disk::{PowerRates, SyncFailure};
 use highwater_sim::{NodeId, SimEnv, Simulation};
 use highwater_types::{BrokerId, ClusterId, PartitionIndex, Uuid};
 use highwater_wire::ErrorCode;
@@ -256,6 +256,30 @@ fn throttled_replicas_catch_up_at_the_rate_of_their_quota() {
             assert!((3..9).contains(&took.as_secs()), "{name}: {took:?}");
         }
     }
+}
+
+/// Its node lives, and would lead on and take nothing.
+#[test]
+fn a_leader_whose_log_failed_leaves_the_partition_to_others() {
+    let sim = Simulation::new(14);
+    let cluster = Cluster::new(&sim, 3);
+    sim.block_on(async {
+        let nodes = cluster.start(3).await;
+        let id = create(&mut cluster.client(1).await, "t", 3).await.topic_id;
+        let leader = cluster.leader_after(1, "t", -1).await;
+        cluster.all_in_sync(1, "t", 3).await;
+        assert_eq!(cluster.produce(leader, "before").await.error_code, ErrorCode::NONE);
+        let disk = sim.disk(cluster.machines[&leader]);
+        disk.fail_next_sync(&id.to_string(), SyncFailure::Clean);
+        let failed = cluster.produce(leader, "failed").await;
+        assert_ne!(failed.error_code, ErrorCode::NONE);
+        let others = [1, 2, 3].into_iter().filter(|id| *id != leader).collect::<Vec<_>>();
+        let began = cluster.client.clock().now();
+        let next = cluster.leader_after(others[0], "t", leader).await;
+        assert!(cluster.client.clock().now().since(began) < Duration::from_secs(5));
+        assert_eq!(cluster.produce(next, "after").await.error_code, ErrorCode::NONE);
+        drop(nodes);
+    });
 }
 
 #[test]

@@ -62,15 +62,18 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
-    /// The rules of the partition's topic.
-    pub(super) fn rules(&self) -> MembershipRules {
-        self.rules
-    }
-
     /// The replica may have lost records that it had: it is neither in sync nor eligible.
     pub(super) fn lose_tail(&mut self, id: BrokerId) {
         self.isr.retain(|&member| member != id);
         self.eligible.retain(|&member| member != id);
+    }
+
+    /// The replica may have lost what was in its memory alone. Where acknowledgements wait for the disk, nothing that
+    /// was acknowledged is among that.
+    pub(super) fn lose_memory(&mut self, id: BrokerId) {
+        if self.rules.durability != Durability::Sync {
+            self.lose_tail(id);
+        }
     }
 
     /// The replica has lost everything: it is not even the last resort.

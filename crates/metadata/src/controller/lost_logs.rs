@@ -1,4 +1,4 @@
-//! Logs that a broker should have and has lost, while its disk lives.
+//! Logs that a broker has lost, or cannot use, while its disk and itself live.
 
 use super::active::{Controller, nothing};
 use super::heartbeat::check_epoch;
@@ -36,6 +36,34 @@ impl Controller {
             }
             work.change(log, &nobody, |change| change.lose_disk(from));
             answers.push(Ok(()));
+        }
+        Decision { records: work.into_records(), answers }
+    }
+
+    /// Has other replicas in sync lead partitions whose logs failed at a broker: what they have stays, and they take
+    /// nothing more until it is started again. As if it were fenced for these partitions alone. Not where nobody else
+    /// in sync lives: who can still read there is better off than without a leader.
+    pub fn fail_logs(
+        &self,
+        view: &ConfigView<'_>,
+        from: BrokerId,
+        epoch: BrokerEpoch,
+        logs: &[LogId],
+    ) -> Decision<()> {
+        if let Err(refusal) = check_epoch(view.image, from, epoch) {
+            return nothing(Err(refusal));
+        }
+        let mut work = Work::new(view);
+        let failed = BTreeSet::from([from]);
+        let mut answers = Vec::with_capacity(logs.len());
+        for &log in logs {
+            if work.image.has_heirs(log, from) {
+                work.change(log, &failed, |change| change.lose_memory(from));
+                answers.push(Ok(()));
+            } else {
+                let message = format!("No other replica in sync of {log} lives.");
+                answers.push(Err(Refusal::new(RefusalCode::EligibleLeadersNotAvailable, message)));
+            }
         }
         Decision { records: work.into_records(), answers }
     }

@@ -4,7 +4,7 @@ use super::active::{Controller, nothing, one, session_timeout};
 use super::features::check_features;
 use super::work::Work;
 use super::{Decision, RefusalCode};
-use crate::configs::{CLUSTER_WIDE, ConfigView, Durability};
+use crate::configs::{CLUSTER_WIDE, ConfigView};
 use crate::records::{BrokerRecord, Endpoint, FeatureRange, MetadataRecord};
 use crate::refusal::Refusal;
 use highwater_types::{BrokerEpoch, BrokerId, ClusterId, DiskId, Instant, Uuid, mutant};
@@ -141,9 +141,7 @@ impl Work<'_> {
             }
             self.change(log, &gone, |change| match remains {
                 Remains::All => {}
-                // Where acknowledgements wait for the disk, all that was acknowledged is on it.
-                Remains::Synced if change.rules().durability == Durability::Sync => {}
-                Remains::Synced => change.lose_tail(id),
+                Remains::Synced => change.lose_memory(id),
                 Remains::Nothing => change.lose_disk(id),
             });
         }

@@ -44,6 +44,8 @@ enum Step {
     MinIsr(usize, Option<i32>),
     Unregister(i32),
     Decommission(i32),
+    /// A write or a sync of a replica's log fails.
+    Fail(usize, i32),
 }
 
 struct Process {
@@ -119,6 +121,7 @@ impl Model {
         let before = self.world.image.clone();
         match step {
             Step::Crash(id, loss) => self.crash(*id, *loss),
+            Step::Fail(topic, id) => self.fail(*topic, *id),
             Step::Start(id) => self.start(*id),
             Step::Beat(id) => {
                 if self.is_up(BrokerId(*id)) {
@@ -214,6 +217,23 @@ impl Model {
         if matches!(loss, Loss::Disk) {
             process.disk = DiskId(self.world.draw());
             process.mark = BrokerEpoch::NONE;
+        }
+    }
+
+    /// What was in its memory alone may be gone; its process does not know how much.
+    fn fail(&mut self, topic: usize, id: i32) {
+        if !self.is_up(BrokerId(id)) {
+            return;
+        }
+        let (log, id, epoch) = (self.log(topic), BrokerId(id), self.world.epoch(id));
+        if self
+            .world
+            .decide(|controller, view, _, _| controller.fail_logs(view, id, epoch, &[log]))
+            .remove(0)
+            .is_ok()
+            && self.durability(log) == Durability::Replicated
+        {
+            self.has.insert((log, id), 0);
         }
     }
 
@@ -353,6 +373,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (topic(), proptest::option::of(1i32..4)).prop_map(|(topic, min)| Step::MinIsr(topic, min)),
         1 => id().prop_map(Step::Unregister),
         1 => id().prop_map(Step::Decommission),
+        2 => (topic(), id()).prop_map(|(topic, id)| Step::Fail(topic, id)),
     ]
 }
 

@@ -125,6 +125,38 @@ fn brokers_that_fail_at_once_are_no_heirs_of_each_other() {
 }
 
 #[test]
+fn the_partition_of_a_failed_log_is_left_to_who_lives() {
+    let fail = |world: &mut World, id: i32| {
+        let (log, id, epoch) = (world.log("t", 0), BrokerId(id), world.epoch(id));
+        world.decide(|controller, view, _, _| controller.fail_logs(view, id, epoch, &[log])).remove(0)
+    };
+    let mut world = World::new(&[]).with_brokers(3);
+    world.topic("t", &[&[1, 2, 3]], &[]);
+    fail(&mut world, 1).unwrap();
+    world.check("t", "leader 2 e1 isr 2,3");
+    // It is not in sync, and changes nothing by telling it again.
+    check_refused(fail(&mut world, 1), RefusalCode::EligibleLeadersNotAvailable);
+    // A follower as well; what it had on its disk is complete as long as nothing more is committed.
+    fail(&mut world, 3).unwrap();
+    world.check("t", "leader 2 e1 isr 2 elr 3");
+    // The last one in sync stays.
+    check_refused(fail(&mut world, 2), RefusalCode::EligibleLeadersNotAvailable);
+    world.check("t", "leader 2 e1 isr 2 elr 3");
+
+    // Where acknowledgements wait for no disk, what was acknowledged may be gone with what failed.
+    let mut world = World::new(&[]).with_brokers(2);
+    world.topic("t", &[&[1, 2]], &[REPLICATED]);
+    fail(&mut world, 1).unwrap();
+    world.check("t", "leader 2 e1 isr 2");
+    // One that has fallen silent inherits nothing.
+    let mut world = World::new(&[]).with_brokers(2);
+    world.topic("t", &[&[1, 2]], &[]);
+    world.pass(9, &[1]);
+    check_refused(fail(&mut world, 1), RefusalCode::EligibleLeadersNotAvailable);
+    world.check("t", "leader 1 e0 isr 1");
+}
+
+#[test]
 fn a_new_controller_gives_everybody_a_full_session() {
     let mut world = World::new(&[]).with_brokers(2);
     world.topic("t", &[&[1, 2]], &[]);
