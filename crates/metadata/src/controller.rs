@@ -39,7 +39,7 @@ pub use elect_leaders::{ElectionType, elect_leaders, elections_needed};
 pub use features::{FeatureUpdate, UpgradeType, supported_features, update_features};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer};
 pub use reassign::{OngoingReassignment, Reassignment, alter_reassignments, list_reassignments};
-pub use register::Registration;
+pub use register::{Registration, check_settings};
 pub use unregister::unregister_broker;
 
 use crate::image::Image;

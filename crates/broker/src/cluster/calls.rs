@@ -5,7 +5,7 @@ use super::{Cluster, CommitError};
 use crate::internal::message::{
     AlterOutcome, AlterPartitions, Altered as WireAltered, Ask, Failed, Feature, Follow, Follows, Forwarded,
     Heartbeat, Hello, IsrChange as WireChange, LostLog, LostLogs, Member, NotController,
-    ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Tell, uuid, uuid_bytes,
+    ProducerIdBlock as WireBlock, ProducerIds, Register, Registered, Seen, Setting, Tell, uuid, uuid_bytes,
 };
 use crate::internal::{CallError, failed};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use highwater_types::{
     BrokerEpoch, BrokerId, DiskId, LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId, Uuid, mutant,
 };
 use highwater_wire::ErrorCode;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long one call to the controller may take.
@@ -263,7 +264,7 @@ impl<E: Env> Cluster<E> {
             rack: register.rack,
             is_controller: register.controller,
             features: register.features.into_iter().map(feature).collect::<Result<_, _>>()?,
-            settings: register.settings.into_iter().map(|setting| (setting.name, setting.value)).collect(),
+            settings: settings(register.settings),
         };
         let internal =
             u16::try_from(register.internal_port).map_err(|_| malformed("a port is out of range"))?;
@@ -285,8 +286,17 @@ impl<E: Env> Cluster<E> {
     async fn serve_follow(&self, follow: Follow) -> Result<Tell, CommitError> {
         let disk = uuid(&follow.disk).ok_or_else(|| malformed("an identifier is not 16 bytes long"))?;
         let port = u16::try_from(follow.port).map_err(|_| malformed("a port is out of range"))?;
+        let (node, settings) = (BrokerId(follow.node), settings(follow.settings));
+        let agrees = |Sight { view, .. }: Sight<'_>| Decision {
+            records: Vec::new(),
+            answers: vec![controller::check_settings(view, node, &settings)],
+        };
+        let (mut answers, _) = self.decide(agrees).await?;
+        answers.pop().expect("one answer").map_err(CommitError::Refused)?;
         let peer = Peer { host: follow.host, port, disk: DiskId(disk) };
-        self.0.quorum.add_learner(BrokerId(follow.node), peer).await?;
+        if self.0.quorum.peer(node).is_none_or(|known| known.disk != peer.disk) {
+            self.0.quorum.add_learner(node, peer).await?;
+        }
         Ok(Tell::Follows(Follows {}))
     }
 
@@ -399,6 +409,10 @@ fn refusal(code: i32, message: String) -> Refusal {
 
 fn malformed(problem: &str) -> CommitError {
     CommitError::Refused(Refusal::new(RefusalCode::InvalidRequest, problem))
+}
+
+fn settings(settings: Vec<Setting>) -> BTreeMap<String, String> {
+    settings.into_iter().map(|setting| (setting.name, setting.value)).collect()
 }
 
 fn feature(feature: Feature) -> Result<FeatureRange, CommitError> {

@@ -115,11 +115,13 @@ async fn live<E: Env>(
     cluster.meet_voters().await?;
     if !inner.config.is_broker {
         // A controller alone has nothing to register; it follows the metadata as soon as there is any.
-        follow(cluster, addresses).await;
+        follow(cluster, addresses, || inner.is_told()).await?;
         inner.committed.applied.reached(1).await;
         inner.registered.raise_to(inner.committed.applied.value());
         serve();
         readiness.settle(Ok(()));
+        // One that is told already is asked by nobody whether it is configured as the others are.
+        follow(cluster, addresses, || false).await?;
         return std::future::pending().await;
     }
     let mut jitter = inner.env.entropy(Purpose::Jitter);
@@ -149,28 +151,37 @@ async fn live<E: Env>(
     }
 }
 
-/// Sees that the active controller tells this node of the metadata. One that stands in it with the disk that it has is
-/// told anyway; one with a new disk is another one, whom nobody knows yet.
-async fn follow<E: Env>(cluster: &Cluster<E>, addresses: &Addresses) {
+/// Sees that the active controller tells this node of the metadata, and is configured as this node is, unless that is
+/// not needed any more.
+async fn follow<E: Env>(
+    cluster: &Cluster<E>,
+    addresses: &Addresses,
+    is_done: impl Fn() -> bool,
+) -> Result<(), ClusterError> {
     let inner = &cluster.0;
-    let disk = inner.store.disk_id();
     let request = Follow {
         node: inner.node.0,
-        disk: uuid_bytes(disk.0),
+        disk: uuid_bytes(inner.store.disk_id().0),
         host: addresses.internal.0.clone(),
         port: addresses.internal.1.into(),
+        settings: inner.cluster_wide_settings(),
     };
     let mut attempts = 0_u32;
-    while inner.quorum.peer(inner.node).is_none_or(|peer| peer.disk != disk) {
-        let Err(error) = cluster.follow(request.clone()).await else { return };
+    while !is_done() {
+        let error = match cluster.follow(request.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Refused(refusal)) if is_final(refusal.code) => {
+                return Err(ClusterError::Refused(refusal.message));
+            }
+            Err(error) => error,
+        };
         if attempts.is_multiple_of(ATTEMPTS_PER_WORD) {
-            tracing::info!(
-                "waiting for the cluster: it does not tell this node of the metadata yet: {error}"
-            );
+            tracing::info!("waiting for a controller that tells this node of the metadata: {error}");
         }
         attempts += 1;
         sleep(inner.env.clock(), RETRY).await;
     }
+    Ok(())
 }
 
 /// Registers with the active controller, however long it takes to find one.
@@ -192,10 +203,6 @@ async fn register<E: Env>(
         min: feature.min.into(),
         max: feature.max.into(),
     });
-    let settings = CLUSTER_WIDE.into_iter().filter_map(|name| {
-        let value = inner.directory.statics().get(name)?.to_owned();
-        Some(Setting { name: name.to_owned(), value })
-    });
     let request = Register {
         node: inner.node.0,
         incarnation: uuid_bytes(inner.draw_id()),
@@ -207,7 +214,7 @@ async fn register<E: Env>(
         internal_host: addresses.internal.0.clone(),
         internal_port: addresses.internal.1.into(),
         features: features.collect(),
-        settings: settings.collect(),
+        settings: inner.cluster_wide_settings(),
     };
     // Who has served before does not end for what may pass.
     let is_new = inner.registered.value() == 0;
@@ -424,6 +431,21 @@ impl<E: Env> Inner<E> {
                 tracing::warn!(log = %log.id(), %error, "what was lost will be told again after a restart");
             }
         }
+    }
+
+    /// What this node's own configuration says of what must be the same everywhere.
+    fn cluster_wide_settings(&self) -> Vec<Setting> {
+        let setting = |name: &str| {
+            let value = self.directory.statics().get(name)?.to_owned();
+            Some(Setting { name: name.to_owned(), value })
+        };
+        CLUSTER_WIDE.into_iter().filter_map(setting).collect()
+    }
+
+    /// Whether this node is told of the metadata: one that stands in it with the disk that it has is told, and one with
+    /// a new disk is another one, whom nobody knows yet.
+    fn is_told(&self) -> bool {
+        self.quorum.peer(self.node).is_some_and(|peer| peer.disk == self.store.disk_id())
     }
 
     /// Whether this broker stands unfenced in the metadata that was carried out.

@@ -162,6 +162,9 @@ pub struct Follow {
     /// The port of its internal port.
     #[prost(uint32, tag = "4")]
     pub port: u32,
+    /// What its own configuration says of what must be the same everywhere.
+    #[prost(message, repeated, tag = "5")]
+    pub settings: Vec<Setting>,
 }
 
 /// The node follows the metadata.

@@ -97,6 +97,37 @@ fn a_list_of_voters_that_names_others() {
 }
 
 #[test]
+fn a_controller_with_other_rules_for_what_is_safe() {
+    let sim = Simulation::new(7);
+    let cluster = Cluster::new(&sim, 3);
+    let alone = || {
+        let mut config = config(3, 3);
+        config.is_broker = false;
+        config.listeners.clear();
+        config
+    };
+    sim.block_on(async {
+        let (one, two) = (cluster.launch(config(1, 3)).await, cluster.launch(config(2, 3)).await);
+        let three = cluster.launch(alone()).await;
+        for node in [&one, &two, &three] {
+            node.ready().await.unwrap();
+        }
+        let clock = cluster.client.clock();
+        let goes_on = timeout(clock, Duration::from_secs(30), three.failed()).await;
+        assert!(goes_on.is_err(), "{goes_on:?}");
+        three.shutdown().await.unwrap();
+        let mut other = alone();
+        other.settings.set("min.insync.replicas", "1".to_owned()).unwrap();
+        let three = cluster.launch(other).await;
+        let why = timeout(clock, Duration::from_secs(30), three.failed()).await.expect("it goes on");
+        assert!(why.contains("min.insync.replicas") && why.contains("all nodes must agree"), "{why}");
+        create(&mut cluster.client(1).await, "t", 2).await;
+        let leader = cluster.leader_after(1, "t", -1).await;
+        assert_eq!(cluster.produce(leader, "after").await.error_code, ErrorCode::NONE);
+    });
+}
+
+#[test]
 fn clocks_an_hour_apart() {
     let sim = Simulation::new(5);
     let cluster = Cluster::new(&sim, 3);

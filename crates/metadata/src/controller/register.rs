@@ -164,20 +164,31 @@ fn check(view: &ConfigView<'_>, registration: &Registration) -> Result<(), Refus
             format!("Broker {id} cannot be registered: it needs a node.id from 0 on and an endpoint.");
         return Err(Refusal::new(RefusalCode::InvalidRegistration, message));
     }
+    check_settings(view, id, &registration.settings)?;
+    check_features(view.image, id, &registration.features)
+}
+
+/// Refuses a node whose own configuration says otherwise of a name in [`CLUSTER_WIDE`] than the active controller's:
+/// who has what was acknowledged would depend on who is the controller.
+pub fn check_settings(
+    view: &ConfigView<'_>,
+    id: BrokerId,
+    settings: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
     for name in CLUSTER_WIDE {
-        let (ours, theirs) = (view.statics.get(name), registration.settings.get(name).map(String::as_str));
+        let (ours, theirs) = (view.statics.get(name), settings.get(name).map(String::as_str));
         // What is set for all brokers hides what each has by itself.
         if ours != theirs && view.image.broker_configs(None).is_none_or(|configs| !configs.contains_key(name))
         {
             let shown = |value: Option<&str>| value.unwrap_or("no value").to_owned();
             let message = format!(
-                "Broker {id} is configured with {} for {name}, and the controller with {}: all brokers must agree. \
-                 Set it for all of them, as a dynamic configuration.",
+                "Node {id} is configured with {} for {name}, and the controller with {}: all nodes must agree. Set it \
+                 for all of them, as a dynamic configuration.",
                 shown(theirs),
                 shown(ours)
             );
             return Err(Refusal::new(RefusalCode::InvalidRegistration, message));
         }
     }
-    check_features(view.image, id, &registration.features)
+    Ok(())
 }
