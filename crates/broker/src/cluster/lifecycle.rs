@@ -402,13 +402,15 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    /// Leaves the partitions of logs that failed to the other replicas in sync, where any of those lives: this node
-    /// takes nothing for them until it is started again.
+    /// Leaves the partitions of logs that failed, or cannot be made, to the other replicas in sync, where any of those
+    /// lives: this node takes nothing for them until it is started again, or they are made. As long as a log that was
+    /// never made counts, nothing is committed that it does not have.
     async fn hand_over_failed(&self, cluster: &Cluster<E>) {
         let failed: Vec<LogId> = {
             let image = &self.directory.load().image;
+            let unmade = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).failed.clone();
             let failed = self.store.logs().into_iter().filter(|log| log.is_poisoned()).map(|log| log.id());
-            failed.filter(|log| image.has_heirs(*log, self.node)).take(LOST_AT_ONCE).collect()
+            failed.chain(unmade).filter(|log| image.has_heirs(*log, self.node)).take(LOST_AT_ONCE).collect()
         };
         if failed.is_empty() || mutant!("failed-log-kept") {
             return;
@@ -416,10 +418,10 @@ impl<E: Env> Inner<E> {
         match cluster.report_failed_logs(&failed).await {
             Ok(()) => {
                 self.env.observe(&Event::Reached("cluster: partition of a failed log handed over"));
-                tracing::info!(logs = failed.len(), "the partitions of failed logs were left to others");
+                tracing::info!(logs = failed.len(), "the partitions of logs that failed were left to others");
             }
             Err(error) => {
-                tracing::warn!(%error, "the partitions of failed logs could not be left to others yet");
+                tracing::warn!(%error, "the partitions of logs that failed could not be left to others yet");
             }
         }
     }

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 16;
 #[derive(Default)]
 pub(super) struct Wanted {
     /// Logs that could not be made; they are tried again.
-    failed: BTreeSet<LogId>,
+    pub(super) failed: BTreeSet<LogId>,
     /// Logs that were lost, or may have lost their end, and that the controller has to be told of before this broker
     /// counts as complete in them.
     pub(super) lost: BTreeSet<LogId>,
