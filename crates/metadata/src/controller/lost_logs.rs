@@ -19,30 +19,21 @@ impl Controller {
         epoch: BrokerEpoch,
         logs: &[LogId],
     ) -> Decision<()> {
-        if let Err(refusal) = check_epoch(view.image, from, epoch) {
-            return nothing(Err(refusal));
-        }
-        let mut work = Work::new(view);
-        let nobody = BTreeSet::new();
-        let mut answers = Vec::with_capacity(logs.len());
-        for &log in logs {
+        each(view, from, epoch, logs, |work, log| {
             let others = work.image.partition(log).is_some_and(|partition| {
                 partition.isr.iter().chain(&partition.elr).any(|&member| member != from)
             });
             if !others {
-                let message = format!("No other replica of {log} is known to be complete.");
-                answers.push(Err(Refusal::new(RefusalCode::EligibleLeadersNotAvailable, message)));
-                continue;
+                return Err(format!("No other replica of {log} is known to be complete."));
             }
-            work.change(log, &nobody, |change| change.lose_disk(from));
-            answers.push(Ok(()));
-        }
-        Decision { records: work.into_records(), answers }
+            work.change(log, &BTreeSet::new(), |change| change.lose_disk(from));
+            Ok(())
+        })
     }
 
-    /// Has other replicas in sync lead partitions whose logs failed at a broker: what they have stays, and they take
-    /// nothing more until it is started again. As if it were fenced for these partitions alone. Not where nobody else
-    /// in sync lives: who can still read there is better off than without a leader.
+    /// Has other replicas in sync lead partitions whose logs failed at a broker, or could not be made there: what they
+    /// have stays, and they take nothing more for now. As if the broker were fenced for these partitions alone. Not
+    /// where nobody else in sync lives: who can still read there is better off than without a leader.
     pub fn fail_logs(
         &self,
         view: &ConfigView<'_>,
@@ -50,21 +41,30 @@ impl Controller {
         epoch: BrokerEpoch,
         logs: &[LogId],
     ) -> Decision<()> {
-        if let Err(refusal) = check_epoch(view.image, from, epoch) {
-            return nothing(Err(refusal));
-        }
-        let mut work = Work::new(view);
         let failed = BTreeSet::from([from]);
-        let mut answers = Vec::with_capacity(logs.len());
-        for &log in logs {
-            if work.image.has_heirs(log, from) {
-                work.change(log, &failed, |change| change.lose_memory(from));
-                answers.push(Ok(()));
-            } else {
-                let message = format!("No other replica in sync of {log} lives.");
-                answers.push(Err(Refusal::new(RefusalCode::EligibleLeadersNotAvailable, message)));
+        each(view, from, epoch, logs, |work, log| {
+            if !work.image.has_heirs(log, from) {
+                return Err(format!("No other replica in sync of {log} lives."));
             }
-        }
-        Decision { records: work.into_records(), answers }
+            work.change(log, &failed, |change| change.lose_memory(from));
+            Ok(())
+        })
     }
+}
+
+/// One step for each of the logs, which ends with why it cannot be made where that is so.
+fn each(
+    view: &ConfigView<'_>,
+    from: BrokerId,
+    epoch: BrokerEpoch,
+    logs: &[LogId],
+    step: impl Fn(&mut Work<'_>, LogId) -> Result<(), String>,
+) -> Decision<()> {
+    if let Err(refusal) = check_epoch(view.image, from, epoch) {
+        return nothing(Err(refusal));
+    }
+    let mut work = Work::new(view);
+    let refuse = |message| Refusal::new(RefusalCode::EligibleLeadersNotAvailable, message);
+    let answers = logs.iter().map(|&log| step(&mut work, log).map_err(refuse)).collect();
+    Decision { records: work.into_records(), answers }
 }
