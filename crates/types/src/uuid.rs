@@ -1,5 +1,6 @@
 //! 128-bit identifiers, printed as Kafka prints them: 22 characters of unpadded URL-safe base64.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,8 +8,21 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const TEXT_LENGTH: usize = 22;
 
 /// A 128-bit identifier, big-endian on the wire.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Uuid(pub [u8; 16]);
+
+/// As the bytes in their order. Maps of logs compare little else, and a call for 16 bytes costs more than they do.
+impl Ord for Uuid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Uuid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A text that is not a [`Uuid`].
 #[derive(Clone, Debug, PartialEq, Eq)]

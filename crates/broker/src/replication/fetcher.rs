@@ -12,7 +12,7 @@ use highwater_types::{BrokerEpoch, BrokerId, Instant, LogId, mutant};
 use highwater_wire::messages::{FetchRequest, FetchResponse, PartitionData};
 use highwater_wire::{ErrorCode, Records};
 use rand::RngExt as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -123,7 +123,7 @@ impl<E: Env> Fetcher<E> {
     async fn unless_outdated<T>(
         &self,
         call: impl Future<Output = io::Result<T>>,
-        asked: &BTreeSet<LogId>,
+        asked: &[Ready<E>],
     ) -> io::Result<Option<T>> {
         let clock = self.shared.env.clock();
         let mut call = pin!(call);
@@ -188,8 +188,7 @@ impl<E: Env> Fetcher<E> {
         self.session.fill(&mut request, wanted, settings.replica_fetch_max_bytes);
         let wait = Duration::from_millis(settings.replica_fetch_wait_max_ms.unsigned_abs().into());
         let call = link.call(&request, requests::VERSION, patience + wait);
-        let asked = ready.iter().map(|ready| ready.partition.id()).collect();
-        let Some(answer) = self.unless_outdated(call, &asked).await? else {
+        let Some(answer) = self.unless_outdated(call, ready).await? else {
             *connection = None;
             self.session.begin_anew();
             return Ok(None);
@@ -210,6 +209,9 @@ impl<E: Env> Fetcher<E> {
         // What is fetched counts against the memory that clients share, so that they are held back before it is gone.
         let charge = self.shared.budget.overdraw(bytes);
         self.count(&answer);
+        if answer.responses.is_empty() {
+            return;
+        }
         let mut asked: BTreeMap<LogId, Ready<E>> =
             ready.into_iter().map(|ready| (ready.partition.id(), ready)).collect();
         let limit =

@@ -4,7 +4,7 @@ use super::requests;
 use crate::partition::Followed;
 use highwater_types::LogId;
 use highwater_wire::messages::{FetchRequest, ForgottenTopic};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A follower's side of a fetch session.
 #[derive(Debug, Default)]
@@ -21,23 +21,29 @@ impl Session {
     pub(super) fn fill(
         &mut self,
         request: &mut FetchRequest,
-        wanted: impl Iterator<Item = (LogId, Followed)>,
+        wanted: impl Iterator<Item = (LogId, Followed)> + Clone,
         max_bytes: i32,
     ) {
         (request.session_id, request.session_epoch) = (self.id, self.epoch);
         if self.epoch == 0 {
             self.known.clear();
         }
-        let mut unwanted = std::mem::take(&mut self.known);
-        for (log, followed) in wanted {
+        let mut count = 0;
+        for (log, followed) in wanted.clone() {
+            count += 1;
             let told = |it: Followed| (it.position, it.log_start, it.synced);
-            let same = |known: Followed| told(known) == told(followed);
-            if !unwanted.remove(&log).is_some_and(same) {
+            let known = self.known.insert(log, followed);
+            if known.is_none_or(|known| told(known) != told(followed)) {
                 requests::add(request, log, &followed, max_bytes);
             }
-            self.known.insert(log, followed);
         }
-        for log in unwanted.into_keys() {
+        if self.known.len() == count {
+            return;
+        }
+        let wanted: BTreeSet<LogId> = wanted.map(|(log, _)| log).collect();
+        let unwanted: Vec<LogId> = self.known.keys().filter(|log| !wanted.contains(log)).copied().collect();
+        for log in unwanted {
+            self.known.remove(&log);
             match request.forgotten_topics_data.last_mut() {
                 Some(topic) if topic.topic_id == log.topic => topic.partitions.push(log.partition),
                 _ => request.forgotten_topics_data.push(ForgottenTopic {

@@ -128,14 +128,17 @@ impl<E: Env> Source<E> {
     }
 
     /// Whether something was not asked for that may be fetched now, and when to look again for what may not yet. What
-    /// has failed again and again is not counted.
-    pub(super) fn has_more(&self, asked: &BTreeSet<LogId>, now: Instant) -> (bool, Option<Instant>) {
+    /// has failed again and again is not counted. What was asked for is in the order of the logs.
+    pub(super) fn has_more(&self, asked: &[Ready<E>], now: Instant) -> (bool, Option<Instant>) {
         let mut next: Option<Instant> = None;
         let mut free: Vec<Arc<Partition<E>>> = Vec::new();
         let partitions = self.lock();
-        for (_, place) in
-            partitions.iter().filter(|(log, place)| place.failures <= FEW && !asked.contains(log))
-        {
+        let mut asked = asked.iter().map(|ready| ready.partition.id()).peekable();
+        let mut was_asked = |log: &LogId| {
+            while asked.next_if(|id| id < log).is_some() {}
+            asked.next_if(|id| id == log).is_some()
+        };
+        for (_, place) in partitions.iter().filter(|(log, place)| !was_asked(log) && place.failures <= FEW) {
             if place.paused_until <= now {
                 free.extend(place.partition.upgrade());
             } else {
